@@ -1,0 +1,102 @@
+"""AgentPay: a payment engine that AI products charge with and LLM agents spend through, behind a spending policy.
+
+    from agentpay import PaymentManager
+
+    manager = PaymentManager("sqlite:///agentpay.db", provider="mock", policy="starter")
+    bot = manager.for_agent("support-bot")
+    bot.charge("alice", "5.00", "USD", description="AI analysis", idempotency_key="order-42")
+"""
+
+from agentpay import errors
+from agentpay.access.models import Access
+from agentpay.billing.credits import CreditGrant
+from agentpay.billing.usage_bills import Bill
+from agentpay.errors import (
+    AgentPayError,
+    AlreadySubscribed,
+    ConfigurationError,
+    Conflict,
+    DuplicateSuspected,
+    FeatureNotAvailable,
+    IdempotencyConflict,
+    NotFound,
+    NotSent,
+    PaymentDeclined,
+    PaymentFailed,
+    PaymentRequired,
+    PolicyDenied,
+    PolicyError,
+    ProviderError,
+    StorageError,
+    SubscriptionExpired,
+    Throttled,
+    UsageLimitExceeded,
+    ValidationError,
+)
+from agentpay.manager import AgentHandle, PaymentManager
+from agentpay.payments.models import Payment, Refund
+from agentpay.plans.models import BillingPeriod, Feature, PaymentPlan, PaymentType
+from agentpay.providers.registry import create_payment_provider
+from agentpay.spending.models import Approval
+from agentpay.storage import DatabaseStorage, FileStorage, MemoryStorage
+from agentpay.subscriptions.models import Subscription
+from agentpay.subscriptions.service import SubscriptionManager
+from agentpay.usage.decorators import paid_feature, subscription_required, usage_limit
+from agentpay.usage.models import UsageRecord
+from agentpay.usage.service import Reservation, UsageTracker
+from agentpay_policies.money import Money, Price
+from agentpay_policies.payees import Payee
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "AgentHandle",
+    "AgentPayError",
+    "AlreadySubscribed",
+    "Approval",
+    "Bill",
+    "BillingPeriod",
+    "ConfigurationError",
+    "Conflict",
+    "CreditGrant",
+    "DatabaseStorage",
+    "DuplicateSuspected",
+    "Feature",
+    "FeatureNotAvailable",
+    "FileStorage",
+    "IdempotencyConflict",
+    "MemoryStorage",
+    "Money",
+    "NotFound",
+    "NotSent",
+    "Payee",
+    "Payment",
+    "PaymentDeclined",
+    "PaymentFailed",
+    "PaymentManager",
+    "PaymentPlan",
+    "PaymentRequired",
+    "PaymentType",
+    "PolicyDenied",
+    "PolicyError",
+    "Price",
+    "ProviderError",
+    "Refund",
+    "Reservation",
+    "StorageError",
+    "Subscription",
+    "SubscriptionExpired",
+    "SubscriptionManager",
+    "Throttled",
+    "UsageLimitExceeded",
+    "UsageRecord",
+    "UsageTracker",
+    "ValidationError",
+    "__version__",
+    "create_payment_provider",
+    "errors",
+    "paid_feature",
+    "subscription_required",
+    "usage_limit",
+]

@@ -1,0 +1,1 @@
+"""Access: may a customer use a feature now, and if not, why not."""

@@ -1,0 +1,189 @@
+"""Subscribing: a subscription that begins with its first payment, and gives nothing before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agentpay.billing.purposes import SUBSCRIPTION
+from agentpay.customers import service as customers
+from agentpay.customers.models import Customer
+from agentpay.errors import AgentPayError, IdempotencyConflict
+from agentpay.ids import Ids
+from agentpay.payments.asks import ChargeAsk, Refused
+from agentpay.payments.models import Payment
+from agentpay.payments.opening import Refusals, denial
+from agentpay.payments.service import Payments
+from agentpay.plans.models import PaymentPlan
+from agentpay.plans.service import plan_of
+from agentpay.principal import Principal
+from agentpay.spending.gate import Gate
+from agentpay.spending.throttle import Throttle
+from agentpay.storage import keys
+from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
+from agentpay.subscriptions import lifecycle
+from agentpay.subscriptions import service as subscriptions
+from agentpay.subscriptions.models import Subscription
+from agentpay_policies.decisions import Request as PolicyRequest
+from agentpay_policies.money import Money
+from agentpay_policies.payees import SELF
+
+
+@dataclass(frozen=True)
+class Subscribing:
+    """Begins subscriptions, and ends them."""
+
+    store: Store
+    ids: Ids
+    gate: Gate
+    throttle: Throttle
+    payments: Payments
+
+    def subscribe(
+        self, customer: str, plan_id: str, *, key: str, provider: str | None, principal: Principal
+    ) -> Subscription:
+        """Subscribe a customer and charge the first period; or answer a repeat of it. A plan of price 0 is not charged.
+
+        Raises:
+            PlanUnknown: there is no such plan.
+            AlreadySubscribed: the customer has it, or a payment for one of its group is under way. Nothing is charged.
+            PaymentDeclined, NotSent, PolicyDenied, …: as for a charge.
+        """
+        keys.checked_key(key)
+        body = {"customer": customer, "plan": plan_id, "provider": provider}
+        known = self._repeat(principal, key, body)
+        if known is not None:
+            return known
+        plan = self.store.read(lambda tx: plan_of(tx, plan_id))
+        price = Money(plan.price, plan.currency)
+        if price.minor == 0:
+            return self._free(customer, plan, key, principal, body)
+        payment = self.payments.charge(self._ask(customer, plan, price, key, provider, principal, body))
+        return self._of_payment(payment)
+
+    def cancel(self, customer: str, plan_id: str | None, *, at_period_end: bool, principal: Principal) -> Subscription:
+        """End a subscription, now or with its period. Ending what has ended changes nothing.
+
+        Raises:
+            NotFound: the customer has none.
+            Conflict: the customer has several and none is named, or its first payment is under way.
+        """
+
+        def write(tx: Tx) -> Subscription:
+            now = tx.now()
+            found = customers.ensure(tx, customer, ids=self.ids, now=now)
+            row, changed = lifecycle.cancel(
+                tx, found, plan_id, at_period_end=at_period_end, principal=principal, now=now
+            )
+            return replace(subscriptions.by_id(tx, row.id, now), replayed=not changed)
+
+        return self.store.write(write)
+
+    def _repeat(self, principal: Principal, key: str, body: Mapping[str, str | None]) -> Subscription | None:
+        target = self.store.read(lambda tx: keys.target_of(tx, principal, "subscribe", key))
+        if target is None:
+            return None
+        if target.startswith("pay_"):
+            payment = self.payments.repeat(principal, "subscribe", key, body)
+            return None if payment is None else self._of_payment(payment)
+        hashed = keys.body_hash("subscribe", body)
+        self.store.read(lambda tx: keys.find(tx, principal, "subscribe", key, hashed))
+        return replace(self.store.read(lambda tx: subscriptions.by_id(tx, target, tx.now())), replayed=True)
+
+    def _ask(
+        self,
+        customer: str,
+        plan: PaymentPlan,
+        price: Money,
+        key: str,
+        provider: str | None,
+        principal: Principal,
+        body: Mapping[str, str | None],
+    ) -> ChargeAsk:
+        def begin(tx: Tx, found: Customer, _payment_id: str, now: datetime) -> str:
+            return lifecycle.begin(tx, found, plan, principal=principal, ids=self.ids, now=now).id
+
+        return ChargeAsk(
+            principal=principal,
+            operation="subscribe",
+            customer=customer,
+            money=price,
+            payee=SELF,
+            provider=provider,
+            method=None,
+            description=f"Subscription to {plan.name}",
+            key=key,
+            purpose=SUBSCRIPTION,
+            plan=f"{plan.id}@{plan.version}",
+            begin=begin,
+            identity=body,
+        )
+
+    def _free(
+        self, customer: str, plan: PaymentPlan, key: str, principal: Principal, body: Mapping[str, str | None]
+    ) -> Subscription:
+        hashed = keys.body_hash("subscribe", body)
+
+        def write(tx: Tx) -> Subscription | Refused:
+            try:
+                with tx.conn.begin_nested():
+                    return self._begin_free(tx, customer, plan, key, principal, hashed)
+            except AgentPayError as error:
+                return Refusals(self.throttle).record(tx, principal, "subscribe", error)
+
+        done = self.store.write(write)
+        if isinstance(done, Refused):
+            raise done.error
+        return done
+
+    def _begin_free(
+        self, tx: Tx, customer: str, plan: PaymentPlan, key: str, principal: Principal, hashed: str
+    ) -> Subscription:
+        now, subscription_id = tx.now(), self.ids.new("sub")
+        if not keys.claim(tx, principal, "subscribe", key, hashed, subscription_id, now):
+            known = keys.find(tx, principal, "subscribe", key, hashed)
+            if known is None:
+                raise IdempotencyConflict(f"The key {key[:60]!r} is in use.")
+            return replace(subscriptions.by_id(tx, known, now), replayed=True)
+        if principal.kind == "agent":
+            self._permit_free(tx, customer, plan, principal.id, now)
+        found = customers.ensure(tx, customer, ids=self.ids, now=now)
+        row = lifecycle.begin(
+            tx, found, plan, principal=principal, ids=self.ids, now=now, subscription_id=subscription_id
+        )
+        lifecycle.activate(tx, row.id, None, now, principal=principal)
+        return subscriptions.by_id(tx, row.id, now)
+
+    def _permit_free(self, tx: Tx, customer: str, plan: PaymentPlan, agent: str, now: datetime) -> None:
+        throttled = self.throttle.check(tx, agent, now)
+        if throttled is not None:
+            raise throttled
+        self.throttle.count_new_key(tx, agent, now)
+        request = PolicyRequest(
+            tool="subscribe", agent=agent, operation="subscribe", customer=customer, plan=plan.id,
+            provider=self.payments.providers.default.name,
+            money=Money(0, plan.currency),
+        )  # fmt: skip
+        denied = self.gate.permit(tx, request)
+        if denied is not None:
+            raise denial(denied.violations)
+
+    def _of_payment(self, payment: Payment) -> Subscription:
+        """The subscription that a payment is for, with how the payment stands."""
+
+        def read(tx: Tx) -> Subscription:
+            subscription_id = self.payments.purpose_of(tx, payment.id)
+            return subscriptions.by_id(tx, subscription_id, tx.now())
+
+        return replace(
+            self.store.read(read),
+            payment_id=payment.id,
+            payment_status=payment.status,
+            approval_id=payment.approval_id,
+            url=payment.url,
+            expires_at=payment.expires_at,
+            next_step="" if payment.status == "succeeded" else payment.next_step,
+            replayed=payment.replayed,
+        )

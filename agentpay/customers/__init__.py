@@ -1,0 +1,1 @@
+"""Customers: the application's own id once, ours everywhere else."""

@@ -1,0 +1,65 @@
+"""All SQL about customers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from agentpay.customers.tables import CustomerLinkRow, CustomerRow
+from agentpay.storage.transaction import Row, Tx
+from agentpay.storage.types import table
+
+_CUSTOMERS = table(CustomerRow)
+_LINKS = table(CustomerLinkRow)
+_COLUMNS = (_CUSTOMERS.c.id, _CUSTOMERS.c.external_id, _CUSTOMERS.c.created_at)
+
+
+def by_external_id(tx: Tx, external_id: str) -> Row | None:
+    """The row of the application's id."""
+    return tx.first(sa.select(*_COLUMNS).where(_CUSTOMERS.c.external_id == external_id))
+
+
+def by_id(tx: Tx, customer_id: str) -> Row | None:
+    """The row of our id."""
+    return tx.first(sa.select(*_COLUMNS).where(_CUSTOMERS.c.id == customer_id))
+
+
+def page(tx: Tx, limit: int, after: str | None) -> list[Row]:
+    """Rows in the order of the application's ids, from behind one of them."""
+    query = sa.select(*_COLUMNS).order_by(_CUSTOMERS.c.external_id).limit(limit)
+    return list(tx.all(query if after is None else query.where(_CUSTOMERS.c.external_id > after)))
+
+
+def insert_new(tx: Tx, customer_id: str, external_id: str, now: datetime) -> bool:
+    """Insert a customer unless the application's id is there already."""
+    return tx.insert_new(CustomerRow, id=customer_id, external_id=external_id, created_at=now)
+
+
+def reference_of(tx: Tx, customer_id: str, provider: str) -> str | None:
+    """What a provider calls a customer."""
+    found: str | None = tx.scalar(sa.select(_LINKS.c.reference).where(_is(customer_id, provider)))
+    return found
+
+
+def lock_reference(tx: Tx, customer_id: str, provider: str) -> str:
+    """The same, locked until the end; the link must be there."""
+    row = tx.lock(sa.select(_LINKS.c.reference).where(_is(customer_id, provider)))[0]
+    return str(row.reference)
+
+
+def insert_link(tx: Tx, customer_id: str, provider: str, reference: str, now: datetime) -> bool:
+    """Insert a link unless the customer has one with that provider."""
+    return tx.insert_new(
+        CustomerLinkRow, customer_id=customer_id, provider=provider, reference=reference, linked_at=now
+    )
+
+
+def update_link(tx: Tx, customer_id: str, provider: str, reference: str, now: datetime) -> None:
+    """Point the link elsewhere."""
+    changed = sa.update(_LINKS).where(_is(customer_id, provider))
+    tx.execute(changed.values(reference=reference, linked_at=now))
+
+
+def _is(customer_id: str, provider: str) -> sa.ColumnElement[bool]:
+    return sa.and_(_LINKS.c.customer_id == customer_id, _LINKS.c.provider == provider)

@@ -1,0 +1,1 @@
+"""Double entry: every event that moved money, posted once."""

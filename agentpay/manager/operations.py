@@ -1,0 +1,198 @@
+"""The verbs of people: approvers, approvals, the policy, halts, and looking after the installation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agentpay.audit import log
+from agentpay.audit.verify import Verification, verify
+from agentpay.customers import service as customers
+from agentpay.customers.models import Customer
+from agentpay.doctor.checks import Examination, examine
+from agentpay.manager.opening import read_policy
+from agentpay.manager.wiring import Engine
+from agentpay.payments import queries as payment_queries
+from agentpay.payments.models import Payment, Refund
+from agentpay.principal import OPERATOR
+from agentpay.providers.base import Capabilities, Health, PaymentProvider
+from agentpay.spending import approvals, approvers, halts, policies
+from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
+from agentpay.storage.transaction import Tx
+from agentpay_policies.decisions import Halt
+from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
+from agentpay_policies.policy import Policy
+from agentpay_policies.text import identifier
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SystemHealth:
+    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so."""
+
+    ok: bool
+    database: str
+    dialect: str
+    policy: ActivePolicy | None
+    providers: Mapping[str, Health]
+    oldest_unknown: datetime | None
+
+
+class Operations:
+    """What people do with an installation. No tool reaches any of it."""
+
+    _engine: Engine
+
+    def enrol_approver(
+        self, name: str, secret: str, *, by: str | None = None, by_secret: str | None = None
+    ) -> Approver:
+        """Enrol a person who may approve: the first freely, a later one by an approver who is enrolled already.
+
+        Raises:
+            ValidationError, Conflict, ApproverRefused, ApproverLocked: nobody was enrolled.
+        """
+        return approvers.enrol(self._engine.store, self._engine.ids, name, secret, by=by, by_secret=by_secret)
+
+    def rotate_approver(self, name: str, new_secret: str, *, by: str, by_secret: str) -> None:
+        """Give an approver a new secret; `by` may be the approver or another one."""
+        approvers.rotate(self._engine.store, self._engine.ids, name, new_secret, by=by, by_secret=by_secret)
+
+    def approvers(self) -> tuple[Approver, ...]:
+        """Everybody who may approve."""
+        return self._engine.store.read(approvers.listed)
+
+    def approve(self, approval_id: str, *, approver: str, secret: str) -> Approval:
+        """Approve one payment or refund. It runs when the agent repeats its call, or by `continue_payment`: once.
+
+        Raises:
+            ApproverRefused, ApproverLocked: not an approver whom it asks.
+            NotFound, Conflict: there is no such approval, or it was decided already.
+        """
+        approvers.verify(self._engine.store, approver, secret)
+        return self._engine.payments.answer(approval_id, approver, "approved")
+
+    def deny(self, approval_id: str, *, approver: str, secret: str) -> Approval:
+        """Refuse one payment or refund, for good. Raises as `approve`."""
+        approvers.verify(self._engine.store, approver, secret)
+        return self._engine.payments.answer(approval_id, approver, "denied")
+
+    def get_approval(self, approval_id: str) -> Approval:
+        """An approval as it stands."""
+        return self._engine.store.read(lambda tx: approvals.get(tx, approval_id, agent_id=None))
+
+    def list_approvals(self, status: ApprovalStatus | None = "pending", *, limit: int = 100) -> tuple[Approval, ...]:
+        """Approvals in one state, or all; the newest first."""
+        return self._engine.store.read(lambda tx: approvals.listed(tx, status, limit))
+
+    def active_policy(self) -> ActivePolicy | None:
+        """The policy by which this database decides."""
+        return self._engine.store.read(policies.active_row)
+
+    def agents(self) -> tuple[str, ...]:
+        """The agents that the active policy names."""
+        policy = self._engine.store.read(policies.active)
+        return () if policy is None else tuple(sorted(entry.id for entry in policy.agents))
+
+    def apply_policy(self, source: str | Path | Mapping[str, object] | Policy) -> ActivePolicy:
+        """Make a policy the active one. `loosened` of the answer says aloud what it allows more than the one before.
+
+        Raises:
+            PolicyError: the source is no policy; what was active stays so.
+        """
+        policy = read_policy(source)
+        return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
+
+    def halt(self, agent: str | None = None, *, reason: str) -> None:
+        """Stop an agent, or all of them: every decision from now on is a denial. What is under way goes on."""
+        identifier(reason, "reason", longest=500)
+        self._engine.store.write(lambda tx: halts.halt(tx, agent, reason, OPERATOR, tx.now()))
+
+    def resume(self, agent: str | None = None) -> bool:
+        """Let an agent, or all of them, go on. False where there was no such halt."""
+        return self._engine.store.write(lambda tx: halts.resume(tx, agent, OPERATOR, tx.now()))
+
+    def halts(self) -> tuple[Halt, ...]:
+        """Who is halted, and why."""
+        return self._engine.store.read(halts.halts)
+
+    def link_customer(self, customer: str, provider: str, reference: str) -> None:
+        """Keep what a provider calls a customer (such as `cus_…`), so that its saved method is charged.
+
+        Raises:
+            ProviderUnknown: the provider is not enabled.
+            ValidationError: the reference is none.
+        """
+        self._engine.providers.get(provider)
+
+        def write(tx: Tx) -> None:
+            now = tx.now()
+            found = customers.ensure(tx, customer, ids=self._engine.ids, now=now)
+            customers.link(tx, found, provider, reference, now, OPERATOR)
+
+        self._engine.store.write(write)
+
+    def list_customers(self, *, limit: int = 100, after: str | None = None) -> tuple[Customer, ...]:
+        """Customers by their ids, from behind the one called `after`."""
+        return tuple(self._engine.store.read(lambda tx: customers.listed(tx, limit, after)))
+
+    def recent_payments(self, *, limit: int = 50, status: str | None = None) -> tuple[Payment, ...]:
+        """The newest payments of all customers."""
+        return self._engine.payments.newest(limit, status)
+
+    def refunds_of(self, payment_id: str) -> tuple[Refund, ...]:
+        """The refunds of a payment, the first first."""
+        return self._engine.payments.refunds_of(payment_id)
+
+    def capabilities(self) -> Mapping[str, Capabilities]:
+        """What each provider can do."""
+        return self._engine.providers.capabilities()
+
+    def health(self) -> SystemHealth:
+        """Whether the database, the policy and the providers answer. Asking never moves money."""
+        engine = self._engine
+
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None]:
+            return policies.active_row(tx), payment_queries.oldest_unknown(tx)
+
+        policy, oldest = engine.store.read(read)
+        answers = {provider.name: _asked(provider) for provider in engine.providers}
+        return SystemHealth(
+            ok=all(answer.ok for answer in answers.values()),
+            database=engine.store.shown_url,
+            dialect=engine.store.dialect,
+            policy=policy,
+            providers=answers,
+            oldest_unknown=oldest,
+        )
+
+    def verify_audit(self, expected_head: str | None = None) -> Verification:
+        """Check the audit: every row's bytes, every object's history, and the chain over all."""
+        return verify(self._engine.store, expected_head)
+
+    def doctor(self) -> Examination:
+        """Check every invariant; the answer names the rows that break one, and what weakens the promise."""
+        return examine(self._engine.store)
+
+    def accept_clock(self) -> None:
+        """Accept that the clock is behind what the database has seen: the past was the mistake. Audited."""
+
+        def write(tx: Tx) -> None:
+            log.record(tx, principal=OPERATOR, action="clock.accepted", object_id="clock", data={}, at=tx.now())
+
+        self._engine.store.write(write, accept_clock=True)
+
+    def _tools_for(self, agent: str) -> frozenset[ToolName]:
+        policy = self._engine.store.read(policies.active)
+        return ALWAYS_ALLOWED if policy is None else policy.tools_of(agent)
+
+
+def _asked(provider: PaymentProvider) -> Health:
+    try:
+        return provider.health()
+    except Exception as exc:  # noqa: BLE001 - the named seam: a provider that raises does not answer
+        logger.warning("health of %s raised %s", provider.name, type(exc).__name__)
+        return Health(ok=False, detail=f"{type(exc).__name__} from {provider.name}")

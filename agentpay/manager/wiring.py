@@ -1,0 +1,125 @@
+"""Putting the engine together: every service gets its store, ids, providers and purposes here, and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agentpay.access.service import AccessService
+from agentpay.audit.seal import seal
+from agentpay.billing.credits import Credits
+from agentpay.billing.purposes import purposes
+from agentpay.billing.renewing import Renewing
+from agentpay.billing.subscribing import Subscribing
+from agentpay.billing.usage_bills import UsageBills
+from agentpay.errors import ConfigurationError
+from agentpay.ids import Ids, RandomIds
+from agentpay.payments.asks import Purpose
+from agentpay.payments.attempts import Attempts
+from agentpay.payments.opening import Opening
+from agentpay.payments.recovery import Recovery
+from agentpay.payments.refunding import Refunding
+from agentpay.payments.sending import Sending
+from agentpay.payments.service import Payments
+from agentpay.payments.settling import Settling
+from agentpay.plans.service import PlanService
+from agentpay.providers.registry import Providers
+from agentpay.spending.gate import Gate
+from agentpay.spending.throttle import Throttle
+from agentpay.storage.schema import install
+from agentpay.storage.store import Store
+from agentpay.subscriptions.service import SubscriptionManager
+from agentpay.usage.service import UsageTracker
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The services of one database."""
+
+    store: Store
+    ids: Ids
+    providers: Providers
+    gate: Gate
+    throttle: Throttle
+    payments: Payments
+    plans: PlanService
+    subscriptions: SubscriptionManager
+    usage: UsageTracker
+    subscribing: Subscribing
+    renewing: Renewing
+    usage_bills: UsageBills
+    credits: Credits
+    access: AccessService
+
+
+def wire(
+    store: Store,
+    providers: Providers,
+    *,
+    ids: Ids | None = None,
+    throttle: Throttle | None = None,
+    default_plan: str | None = None,
+) -> Engine:
+    """Put the services together on a prepared store.
+
+    Raises:
+        ModeMismatch: the database belongs to the other mode, or to another account of a provider.
+        ConfigurationError: real money on a temporary database.
+    """
+    if providers.mode == "live" and store.url == "memory://":
+        raise ConfigurationError("Real money needs a database that is kept: memory:// is for tests.")
+    ids = ids or RandomIds()
+    throttle = throttle or Throttle()
+    installation = install(store, mode=providers.mode)
+    if not store.read(providers.stamped):
+        store.write(lambda tx: providers.stamp(tx, tx.now()))
+    gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
+    meanings = purposes()
+    attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
+    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings)
+    plans, subscriptions = PlanService(store), SubscriptionManager(store)
+    return Engine(
+        store=store,
+        ids=ids,
+        providers=providers,
+        gate=gate,
+        throttle=throttle,
+        payments=payments,
+        plans=plans,
+        subscriptions=subscriptions,
+        usage=usage,
+        subscribing=Subscribing(store, ids, gate, throttle, payments),
+        renewing=Renewing(store, payments),
+        usage_bills=UsageBills(store, ids, payments),
+        credits=Credits(store, ids),
+        access=AccessService(store, default_plan=default_plan),
+    )
+
+
+def _payments(
+    store: Store,
+    providers: Providers,
+    ids: Ids,
+    gate: Gate,
+    throttle: Throttle,
+    attempts: Attempts,
+    meanings: Mapping[str, Purpose],
+) -> Payments:
+    settling = Settling(ids, gate, meanings)
+    return Payments(
+        store=store,
+        providers=providers,
+        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
+        refunding=Refunding(ids, gate, throttle, attempts, providers),
+        sending=Sending(store, attempts, settling, time.monotonic),
+        settling=settling,
+        recovery=Recovery(store, providers, settling, time.monotonic),
+    )
+
+
+def start_pass(engine: Engine) -> None:
+    """The bounded pass of every start: look up what was left open, end what has expired, seal what is unsealed."""
+    engine.payments.reconcile()
+    if engine.store.dialect == "postgresql":
+        seal(engine.store)

@@ -1,0 +1,285 @@
+"""Opening a charge: one transaction from the key to the committed attempt.
+
+    key → gate (policy, holds; or a refusal, or an approval row) → payment → attempt with its request → audit
+
+A refusal before a payment exists keeps nothing but its audit row: the key stays free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from agentpay.audit import log
+from agentpay.customers import service as customers
+from agentpay.errors import AgentPayError, DuplicateSuspected, IdempotencyConflict, PolicyDenied, Throttled
+from agentpay.ids import Ids
+from agentpay.payments import queries
+from agentpay.payments.asks import ChargeAsk, Opened, Purpose, Refused, Stands, Started, effect_digest
+from agentpay.payments.attempts import Attempts, newest
+from agentpay.payments.tables import PaymentRow
+from agentpay.payments.views import payment_view, refusal_of
+from agentpay.principal import Principal
+from agentpay.providers import limits
+from agentpay.providers.base import Order, PaymentProvider
+from agentpay.providers.registry import Providers
+from agentpay.spending.gate import Gate
+from agentpay.spending.models import Allowed, Ask, Denied, Parked, Verdict
+from agentpay.spending.throttle import Throttle
+from agentpay.storage import keys, texts
+from agentpay.storage.transaction import Row, Tx
+from agentpay_policies.decisions import Request as PolicyRequest
+from agentpay_policies.decisions import Violation
+from agentpay_policies.money import Money
+from agentpay_policies.payees import Payee
+
+
+def denial(violations: tuple[Violation, ...], payment_id: str | None = None) -> PolicyDenied:
+    """The error for a decision against, with every reason."""
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    return PolicyDenied(
+        f"{first.message}{more}",
+        violations=violations,
+        payment_id=payment_id,
+        next_step=first.next_step,
+        retry_at=first.retry_at,
+    )
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """Writes refusals down: the throttle's count and the audit row, after everything else was undone."""
+
+    throttle: Throttle
+
+    def record(self, tx: Tx, principal: Principal, operation: str, error: AgentPayError) -> Refused:
+        """Keep that something was refused. What was throttled has been counted already, and gets no row of its own."""
+        now = tx.now()
+        if principal.kind == "agent" and not isinstance(error, Throttled):
+            self.throttle.count_refusal(tx, principal.id, now)
+        if not isinstance(error, Throttled):
+            codes = [v.code for v in error.violations] if isinstance(error, PolicyDenied) else []
+            data = {"code": error.code, "violations": codes}
+            log.record(
+                tx, principal=principal, action=f"{operation}.refused", object_id=str(principal), data=data, at=now
+            )
+        return Refused(error)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens charges, and runs those again that were approved or never sent."""
+
+    ids: Ids
+    gate: Gate
+    throttle: Throttle
+    attempts: Attempts
+    providers: Providers
+    purposes: Mapping[str, Purpose]
+
+    def charge(self, tx: Tx, ask: ChargeAsk) -> Opened:
+        """Open a charge, or answer a repeat of it."""
+        hashed = keys.body_hash(ask.operation, ask.body)
+        try:
+            known = keys.find(tx, ask.principal, ask.operation, ask.key, hashed)
+            if known is not None:
+                return self.again(tx, queries.payment(tx, known, lock=True))
+            with tx.conn.begin_nested():
+                return self._new(tx, ask, hashed)
+        except AgentPayError as error:
+            if isinstance(error, _Known):
+                return self.again(tx, queries.payment(tx, error.payment_id, lock=True))
+            return Refusals(self.throttle).record(tx, ask.principal, ask.operation, error)
+
+    def _new(self, tx: Tx, ask: ChargeAsk, hashed: str) -> Opened:
+        payment_id = self.ids.new("pay")
+        now = tx.now()
+        if not keys.claim(tx, ask.principal, ask.operation, ask.key, hashed, payment_id, now):
+            known = keys.find(tx, ask.principal, ask.operation, ask.key, hashed)
+            if known is None:
+                raise IdempotencyConflict(f"The key {ask.key[:60]!r} is in use.")
+            raise _Known(known)
+        self._admit(tx, ask, now)
+        provider = self.providers.get(ask.provider)
+        limits.check(provider, ask.money, ask.payee, ask.method)
+        customer = customers.ensure(tx, ask.customer, ids=self.ids, now=now)
+        purpose_id = ask.begin(tx, customer, payment_id, now) if ask.begin is not None else None
+        row = self._insert(tx, ask, provider, payment_id, customer.id, purpose_id)
+        if ask.principal.kind != "agent":
+            return self._start(tx, row, provider)
+        self._refuse_look_alike(tx, ask, customer.id, payment_id)
+        return self._decided(tx, row, provider, self._authorize(tx, row, provider, ask.customer))
+
+    def _admit(self, tx: Tx, ask: ChargeAsk, now: datetime) -> None:
+        """Throttle an agent, and lock what its decision will read."""
+        if ask.principal.kind != "agent":
+            return
+        throttled = self.throttle.check(tx, ask.principal.id, now)
+        if throttled is not None:
+            raise throttled
+        self.throttle.count_new_key(tx, ask.principal.id, now)
+
+    def _refuse_look_alike(self, tx: Tx, ask: ChargeAsk, customer_id: str, payment_id: str) -> None:
+        window = self.gate.enter(tx, ask.principal.id)
+        if ask.operation != "charge" or not window:
+            return
+        now = tx.now()
+        twin = queries.look_alike(
+            tx,
+            besides=payment_id,
+            principal_id=ask.principal.id,
+            customer_id=customer_id,
+            payee=str(ask.payee),
+            amount_minor=ask.money.minor,
+            currency=ask.money.currency,
+            since=now - window,
+        )
+        if twin is not None and ask.distinct_from != twin.id:
+            age = int((now - twin.created_at).total_seconds())
+            raise DuplicateSuspected(
+                f"Payment {twin.id}, {twin.status}, {age} s ago, is the same but for its key.", look_alike=twin.id
+            )
+
+    def _insert(
+        self,
+        tx: Tx,
+        ask: ChargeAsk,
+        provider: PaymentProvider,
+        payment_id: str,
+        customer_id: str,
+        purpose_id: str | None,
+    ) -> Row:
+        now = tx.now()
+        facts: dict[str, Any] = {
+            "id": payment_id,
+            "principal_kind": ask.principal.kind,
+            "principal_id": ask.principal.id,
+            "operation": ask.operation,
+            "purpose": ask.purpose,
+            "purpose_id": purpose_id,
+            "plan": ask.plan,
+            "customer_id": customer_id,
+            "payee": str(ask.payee),
+            "direction": ask.payee.direction,
+            "provider": provider.name,
+            "provider_account": provider.account,
+            "mode": provider.mode,
+            "method": ask.method,
+            "amount_minor": ask.money.minor,
+            "currency": ask.money.currency,
+            "status": "pending",
+            "idempotency_key": ask.key,
+            "created_at": now,
+            "updated_at": now,
+        }
+        tx.insert(PaymentRow, **facts, digest=effect_digest(facts, provider))
+        texts.keep(tx, payment_id, "description", ask.description)
+        return queries.payment(tx, payment_id)
+
+    def again(self, tx: Tx, row: Row) -> Opened:
+        """Answer a repeat by what stands; run it where it was approved meanwhile, or proved never to have been sent."""
+        if row.status in ("approval_required", "not_sent"):
+            if row.status == "not_sent" and row.purpose in self.purposes:
+                self.purposes[row.purpose].again(tx, row, tx.now())
+            provider = self.providers.get(row.provider)
+            if row.principal_kind != "agent":
+                return self._start(tx, row, provider)
+            if row.status == "not_sent" or self.gate.has_approval(tx, row.id):
+                customer = customers.by_id(tx, row.customer_id).external_id
+                self.gate.enter(tx, row.principal_id)
+                return self._decided(tx, row, provider, self._authorize(tx, row, provider, customer))
+        return stands(tx, row, replayed=True)
+
+    def _authorize(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str) -> Verdict:
+        operation: Literal["subscribe", "charge"] = "subscribe" if row.operation == "subscribe" else "charge"
+        request = PolicyRequest(
+            tool=operation,
+            agent=row.principal_id,
+            operation=operation,
+            customer=customer,
+            payee=Payee.parse(row.payee),
+            direction=row.direction,
+            provider=row.provider,
+            method=row.method,
+            money=Money.from_minor(row.amount_minor, row.currency),
+            plan=None if row.plan is None else row.plan.partition("@")[0],
+            customer_ref=row.customer_id,
+        )
+        ask = Ask(
+            request=request,
+            owner_id=row.id,
+            operation=operation,
+            key=row.idempotency_key,
+            digest=effect_digest(row._mapping, provider),
+            customer_id=row.customer_id,
+            provider=row.provider,
+        )
+        return self.gate.authorize(tx, ask)
+
+    def _decided(self, tx: Tx, row: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
+        match verdict:
+            case Denied(violations):
+                exists = row.status in ("approval_required", "not_sent")
+                raise denial(violations, row.id if exists else None)
+            case Parked():
+                now = tx.now(row.updated_at)
+                queries.update_payment(tx, row.id, status="approval_required", updated_at=now)
+                self._audit(tx, row, "payment.approval_required", now)
+                return stands(tx, queries.payment(tx, row.id), replayed=False)
+            case Allowed():
+                return self._start(tx, row, provider)
+
+    def _start(self, tx: Tx, row: Row, provider: PaymentProvider) -> Started:
+        order = order_of(tx, row)
+        request = provider.prepare(order)
+        made = self.attempts.open(tx, row, "charge", row.operation, "charge", provider, request)
+        now = tx.now(row.updated_at)
+        queries.update_payment(tx, row.id, status="pending", updated_at=now)
+        self._audit(tx, row, "payment.opened", now)
+        return Started("charge", row.id, made, provider, request, order=order)
+
+    def _audit(self, tx: Tx, row: Row, action: str, now: datetime) -> None:
+        log.record(
+            tx,
+            principal=Principal(row.principal_kind, row.principal_id),
+            action=action,
+            object_id=row.id,
+            data={
+                "amount": str(row.amount_minor),
+                "currency": row.currency,
+                "provider": row.provider,
+                "customer": row.customer_id,
+                "digest": row.digest,
+            },
+            at=now,
+        )
+
+
+class _Known(AgentPayError):
+    """Another transaction claimed the same key a moment earlier."""
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__("The key is known.")
+        self.payment_id = payment_id
+
+
+def order_of(tx: Tx, row: Row) -> Order:
+    """The order that a payment's row stands for. The description never reaches the payee: `memo` is none."""
+    reference = customers.reference_of(tx, row.customer_id, row.provider)
+    return Order(
+        payment_id=row.id,
+        customer=reference or row.customer_id,
+        money=Money.from_minor(row.amount_minor, row.currency),
+        payee=Payee.parse(row.payee),
+        method=row.method,
+    )
+
+
+def stands(tx: Tx, row: Row, *, replayed: bool) -> Stands:
+    """The answer that a payment's row is."""
+    last = newest(queries.attempts(tx, row.id))
+    stale = last is not None and last.next_check_at is not None and last.next_check_at <= tx.now()
+    return Stands(payment_view(tx, row, replayed=replayed), refusal_of(tx, row), stale)

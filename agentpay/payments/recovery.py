@@ -1,0 +1,128 @@
+"""Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
+
+"Not found" proves that nothing was sent only after the attempt's lease, and from a provider whose look-ups are
+consistent. Otherwise an unknown outcome stays unknown, and is looked up again after five minutes, an hour, then daily.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentpay.errors import ProviderUnknown
+from agentpay.payments import queries
+from agentpay.payments.attempts import stored_request
+from agentpay.payments.settling import Settling
+from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
+from agentpay.providers.outcomes import NotSent, Outcome, Pending, RequiresAction, Unknown
+from agentpay.providers.registry import Providers
+from agentpay.storage.store import Store
+from agentpay.storage.transaction import Row
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReconcileReport:
+    """What a pass did: how many attempts were looked up, how many are settled now, and how many stay open."""
+
+    looked_up: int
+    settled: int
+    still_open: int
+    more: bool
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Looks attempts up and settles what it finds."""
+
+    store: Store
+    providers: Providers
+    settling: Settling
+    monotonic: Callable[[], float]
+
+    def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
+        """Look up the attempts that are due, or every open one: at most `limit`, and for about so many seconds."""
+        due = self.store.read(lambda tx: queries.due(tx, None if every else tx.now(), limit))
+        end = self.monotonic() + seconds
+        looked_up = settled = 0
+        for attempt in due:
+            if looked_up and self.monotonic() > end:
+                break
+            looked_up += 1
+            settled += self._recover(attempt)
+        return ReconcileReport(looked_up, settled, looked_up - settled, more=looked_up < len(due) or len(due) == limit)
+
+    def recover(self, subject_id: str) -> bool:
+        """Look up the newest attempt of one payment or refund, if it is open. True where it is settled now."""
+        rows = self.store.read(lambda tx: queries.attempts(tx, subject_id))
+        if not rows or rows[-1].outcome not in queries.OPEN_OUTCOMES:
+            return False
+        return self._recover(rows[-1])
+
+    def _recover(self, attempt: Row) -> bool:
+        try:
+            provider = self.providers.get(attempt.provider)
+        except ProviderUnknown:
+            logger.warning("provider %s of attempt %s is not enabled", attempt.provider, attempt.id)
+            return False
+        outcome = self._outcome(attempt, provider)
+        if outcome is None:
+            return False
+        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome))
+        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
+
+    def _outcome(self, attempt: Row, provider: PaymentProvider) -> Outcome | None:
+        """What a look-up says of an attempt; None where it must be left as it is for now."""
+        finding = _looked_up(provider, attempt, attempt.reference)
+        now = self.store.read(lambda tx: tx.now())
+        match finding:
+            case Found(outcome):
+                return outcome
+            case NotFound():
+                return self._not_found(attempt, provider, now)
+            case NoAnswer(detail):
+                return None if attempt.outcome == "sent" and now < attempt.lease_until else _still(attempt, detail)
+
+    def _not_found(self, attempt: Row, provider: PaymentProvider, now: datetime) -> Outcome | None:
+        if now < attempt.lease_until:
+            return None
+        if not provider.capabilities().consistent_lookup or attempt.outcome in ("pending", "requires_action"):
+            return _still(attempt, "the look-up found nothing")
+        started = self._started_object(attempt)
+        if started is None:
+            return NotSent(evidence="a consistent look-up after the lease found nothing")
+        earlier = _looked_up(provider, started, started.reference)
+        return earlier.outcome if isinstance(earlier, Found) else _still(attempt, "the earlier step was not found")
+
+    def _started_object(self, attempt: Row) -> Row | None:
+        """The earlier step of the same charge that made something at the provider which may still be paid."""
+        rows = self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id))
+        earlier = [row for row in rows if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
+        return earlier[-1] if earlier else None
+
+
+def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
+    asked = Reference(
+        key=attempt.provider_key,
+        kind=attempt.subject_kind,
+        step=attempt.step,
+        request=stored_request(attempt),
+        reference=reference,
+    )
+    try:
+        return provider.lookup(asked)
+    except Exception as exc:  # noqa: BLE001 - the named seam: a look-up that fails says nothing
+        logger.warning("look-up of attempt %s at %s raised %s", attempt.id, provider.name, type(exc).__name__)
+        return NoAnswer(type(exc).__name__)
+
+
+def _still(attempt: Row, why: str) -> Outcome:
+    """The attempt stays as it is: an open object stays open, everything else is unknown."""
+    if attempt.outcome == "pending" and attempt.reference is not None:
+        return Pending(attempt.reference)
+    if attempt.outcome == "requires_action" and attempt.reference is not None:
+        return RequiresAction(attempt.reference)
+    return Unknown(evidence=why)

@@ -1,0 +1,56 @@
+"""Sending: the call to the provider, with no transaction open, and the settling of what came back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentpay.payments.asks import Started
+from agentpay.payments.attempts import Attempts, RecordedSteps, margin
+from agentpay.payments.settling import Settling
+from agentpay.providers.base import Order, RefundOrder
+from agentpay.providers.outcomes import Outcome, Unknown
+from agentpay.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Sends what was opened."""
+
+    store: Store
+    attempts: Attempts
+    settling: Settling
+    monotonic: Callable[[], float]
+
+    def send(self, started: Started) -> None:
+        """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown."""
+        if not self._still_ours(started):
+            return
+        steps = RecordedSteps(self.store, self.attempts, started)
+        outcome = _called(started, steps)
+        self.store.write(lambda tx: self.settling.settle(tx, steps.attempt_id, outcome))
+
+    def _still_ours(self, started: Started) -> bool:
+        """Whether the attempt may still be sent. One that waited for long, because this process was stopped or
+        starved, takes its lease anew first: meanwhile a look-up may have proved that it was never sent."""
+        if self.monotonic() - started.attempt.made_at < margin(started.provider).total_seconds() / 2:
+            return True
+        return self.store.write(lambda tx: self.attempts.renew(tx, started.attempt.id, started.provider))
+
+
+def _called(started: Started, steps: RecordedSteps) -> Outcome:
+    provider = started.provider
+    try:
+        match started.order:
+            case Order() as order:
+                return provider.charge(order, steps)
+            case RefundOrder() as order:
+                return provider.refund(order, steps)
+        assert started.reference is not None, "what goes on has a reference"
+        return provider.resume(started.reference, steps)
+    except Exception as exc:  # noqa: BLE001 - the named seam: whatever a provider raises, the money may have moved
+        logger.warning("provider %s raised %s for %s", provider.name, type(exc).__name__, started.subject_id)
+        return Unknown(evidence=f"{type(exc).__name__} from {provider.name}")

@@ -1,0 +1,275 @@
+"""The payments service: charge, refund, continue, verify, reconcile; and what people answer to approvals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agentpay.customers import service as customers
+from agentpay.errors import AgentPayError, NotFound
+from agentpay.payments import queries
+from agentpay.payments.asks import ChargeAsk, Opened, RefundAsk, Refused, Stands, Started
+from agentpay.payments.models import Payment, Refund
+from agentpay.payments.opening import Opening, Refusals, stands
+from agentpay.payments.recovery import ReconcileReport, Recovery
+from agentpay.payments.refunding import Refunding, refund_stands
+from agentpay.payments.sending import Sending
+from agentpay.payments.settling import Settling
+from agentpay.payments.views import payment_view, refund_view
+from agentpay.principal import SYSTEM, Principal
+from agentpay.providers.registry import Providers
+from agentpay.spending import approvals
+from agentpay.spending.models import Approval
+from agentpay.storage import keys
+from agentpay.storage.store import Store
+from agentpay.storage.transaction import Row, Tx
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PaymentPage:
+    """Some of a customer's payments, the newest first; `next_cursor` names where the rest begins."""
+
+    items: tuple[Payment, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Payments:
+    """Charges and refunds. Every verb is idempotent by its key; see the module `opening` for how one runs."""
+
+    store: Store
+    providers: Providers
+    opening: Opening
+    refunding: Refunding
+    sending: Sending
+    settling: Settling
+    recovery: Recovery
+
+    def charge(self, ask: ChargeAsk) -> Payment:
+        """Charge a customer, or send money; or answer a repeat of it.
+
+        Raises:
+            PaymentDeclined, NotSent: the call ended so, and no money moved.
+            PolicyDenied, Throttled, DuplicateSuspected: an agent may not; no provider was called.
+            IdempotencyConflict: the key names another charge.
+            ProviderUnknown, ProviderUnsupported: the provider is not enabled, or cannot do this.
+        """
+        keys.checked_key(ask.key)
+        self.expire_approvals()
+        return self._payment(self.store.write(lambda tx: self.opening.charge(tx, ask)))
+
+    def repeat(self, principal: Principal, operation: str, key: str, body: Mapping[str, object]) -> Payment | None:
+        """The answer to a repeat of a charge whose amount need not be worked out again; None where the key is new.
+
+        Raises:
+            IdempotencyConflict: the key names an operation with another body.
+            PaymentDeclined, NotSent, PolicyDenied: the payment ended so.
+        """
+        keys.checked_key(key)
+        hashed = keys.body_hash(operation, body)
+        known = self.store.read(lambda tx: keys.find(tx, principal, operation, key, hashed))
+        if known is None:
+            return None
+        self.expire_approvals()
+        return self._payment(self.store.write(lambda tx: self._repeated(tx, known, principal, operation)))
+
+    def _repeated(self, tx: Tx, payment_id: str, principal: Principal, operation: str) -> Opened:
+        row = queries.payment(tx, payment_id, lock=True)
+        try:
+            with tx.conn.begin_nested():
+                return self.opening.again(tx, row)
+        except AgentPayError as error:
+            return Refusals(self.opening.throttle).record(tx, principal, operation, error)
+
+    def purpose_of(self, tx: Tx, payment_id: str) -> str:
+        """What a payment is for."""
+        purpose_id: str = queries.payment(tx, payment_id).purpose_id
+        return purpose_id
+
+    def unsent(self, tx: Tx, operation: str, limit: int) -> Sequence[Row]:
+        """The payments of an operation that were never sent, the oldest first."""
+        return queries.unsent(tx, operation, limit)
+
+    def refund(self, ask: RefundAsk) -> Refund:
+        """Refund a payment, all that is left or a part; or answer a repeat of it.
+
+        Raises:
+            NotFound: there is no such payment.
+            RefundRefused: more than is left, not paid, or money that was sent.
+            PaymentDeclined, NotSent, PolicyDenied, Throttled, IdempotencyConflict: as for `charge`.
+        """
+        keys.checked_key(ask.key)
+        self.expire_approvals()
+        stood = self._finish(self.store.write(lambda tx: self.refunding.refund(tx, ask)), self._refund_stands)
+        assert isinstance(stood, Refund)
+        return stood
+
+    def continue_payment(self, payment_id: str, principal: Principal) -> Payment:
+        """Go on with a payment after its customer acted, or after it was approved. Safe to repeat.
+
+        Raises:
+            NotFound: there is no such payment.
+            PaymentDeclined, NotSent, PolicyDenied: the payment ended so.
+        """
+        self.recovery.recover(payment_id)
+        return self._payment(self.store.write(lambda tx: self._resumed(tx, payment_id, principal)))
+
+    def _resumed(self, tx: Tx, payment_id: str, principal: Principal) -> Opened:
+        row = queries.payment(tx, payment_id, lock=True)
+        if row.status in ("approval_required", "not_sent"):
+            return self._repeated(tx, payment_id, principal, row.operation)
+        last = queries.attempts(tx, payment_id)[-1]
+        if row.status not in ("requires_action", "pending") or last.outcome not in ("requires_action", "pending"):
+            return stands(tx, row, replayed=True)
+        provider = self.providers.get(row.provider)
+        request = provider.prepare_resume(last.reference)
+        if request is None:
+            return stands(tx, row, replayed=True)
+        made = self.opening.attempts.open(tx, row, "resume", row.operation, "resume", provider, request)
+        return Started("resume", row.id, made, provider, request, reference=last.reference)
+
+    def verify_payment(self, payment_id: str) -> Payment:
+        """A payment as it stands, after its provider was asked where it is not final. Never starts anything.
+
+        Raises:
+            NotFound: there is no such payment.
+        """
+        self.recovery.recover(payment_id)
+        return self.get_payment(payment_id)
+
+    def get_payment(self, payment_id: str, *, agent: str | None = None) -> Payment:
+        """A payment as it stands; an agent's own only, where one is named.
+
+        Raises:
+            NotFound: there is none, or it is another's.
+        """
+        return self.store.read(lambda tx: payment_view(tx, self._visible(tx, payment_id, agent)))
+
+    def by_key(self, principal: Principal, operation: str, key: str) -> Payment | Refund:
+        """What an idempotency key of one's own names, as it stands.
+
+        Raises:
+            NotFound: the key names nothing, or nothing that was paid for.
+        """
+
+        def read(tx: Tx) -> Payment | Refund:
+            target = keys.target_of(tx, principal, operation, key)
+            if target is not None and target.startswith("ref_"):
+                return refund_view(tx, queries.refund(tx, target), replayed=True)
+            if target is not None and target.startswith("pay_"):
+                return payment_view(tx, queries.payment(tx, target), replayed=True)
+            raise NotFound(
+                f"The key {key[:60]!r} names no {operation} of yours.",
+                next_step="No payment exists under this key: the call can be made.",
+            )
+
+        return self.store.read(read)
+
+    def list_payments(
+        self, customer: str, *, agent: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> PaymentPage:
+        """A customer's payments, the newest first: all of them, or a page of at most `limit`."""
+
+        def read(tx: Tx) -> PaymentPage:
+            known = customers.known(tx, customer)
+            if known is None:
+                return PaymentPage((), None)
+            before = self._position(tx, cursor)
+            wanted = None if limit is None else limit + 1
+            rows = queries.of_customer(tx, known.id, agent=agent, limit=wanted, before=before)
+            shown = rows if limit is None else rows[:limit]
+            more = shown[-1].id if len(rows) > len(shown) else None
+            return PaymentPage(tuple(payment_view(tx, row) for row in shown), more)
+
+        return self.store.read(read)
+
+    def newest(self, limit: int, status: str | None = None) -> tuple[Payment, ...]:
+        """The newest payments of all customers."""
+        return self.store.read(lambda tx: tuple(payment_view(tx, row) for row in queries.newest(tx, limit, status)))
+
+    def refunds_of(self, payment_id: str) -> tuple[Refund, ...]:
+        """The refunds of a payment."""
+        return self.store.read(lambda tx: tuple(refund_view(tx, row) for row in queries.refunds_of(tx, payment_id)))
+
+    def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
+        """Look up what is not final; see `recovery`."""
+        self.expire_approvals()
+        return self.recovery.reconcile(limit=limit, seconds=seconds, every=every)
+
+    def answer(self, approval_id: str, approver: str, verdict: str) -> Approval:
+        """Enter an approver's word, whose secret was checked. A denial refuses the payment at once."""
+        self.expire_approvals()
+
+        def write(tx: Tx) -> Approval:
+            owner_id = approvals.owner_of(tx, approval_id)
+            self._lock_owner(tx, owner_id)
+            answer = approvals.vote(tx, approval_id, approver, verdict)
+            if answer.status == "denied":
+                self.settling.close_unpaid(tx, owner_id, Principal("operator", approver))
+            return approvals.get(tx, approval_id, agent_id=None)
+
+        return self.store.write(write)
+
+    def expire_approvals(self, limit: int = 50) -> int:
+        """End the approvals whose time has run out, so that what they hold is free. Returns how many."""
+        due = self.store.read(lambda tx: approvals.due(tx, tx.now(), limit))
+        return sum(self.store.write(lambda tx, row=row: self._expire(tx, row)) for row in due)  # type: ignore[misc]
+
+    def _expire(self, tx: Tx, row: Row) -> bool:
+        self._lock_owner(tx, row.owner_id)
+        ended = approvals.expire(tx, row.id, SYSTEM)
+        if ended is not None:
+            self.settling.close_unpaid(tx, row.owner_id, SYSTEM)
+        return ended is not None
+
+    def _lock_owner(self, tx: Tx, owner_id: str) -> None:
+        if owner_id.startswith("ref_"):
+            queries.payment(tx, queries.refund(tx, owner_id).payment_id, lock=True)
+            queries.refund(tx, owner_id, lock=True)
+        else:
+            queries.payment(tx, owner_id, lock=True)
+
+    def _payment(self, opened: Opened) -> Payment:
+        stood = self._finish(opened, self._payment_stands)
+        assert isinstance(stood, Payment)
+        return stood
+
+    def _finish(self, opened: Opened, read: Callable[[Tx, str], Stands]) -> Payment | Refund:
+        """Send what was started; ask the provider about what is stale; answer or raise as it stands then."""
+        match opened:
+            case Refused(error):
+                raise error
+            case Started():
+                self.sending.send(opened)
+                stood = self.store.read(lambda tx: read(tx, opened.subject_id))
+            case Stands(view=view, stale=True):
+                self.recovery.recover(view.id)
+                stood = self.store.read(lambda tx: read(tx, view.id))
+                stood = replace(stood, view=replace(stood.view, replayed=True))
+            case Stands():
+                stood = opened
+        if stood.refusal is not None:
+            raise stood.refusal
+        return stood.view
+
+    def _payment_stands(self, tx: Tx, payment_id: str) -> Stands:
+        return stands(tx, queries.payment(tx, payment_id), replayed=False)
+
+    def _refund_stands(self, tx: Tx, refund_id: str) -> Stands:
+        return refund_stands(tx, queries.refund(tx, refund_id), replayed=False)
+
+    def _visible(self, tx: Tx, payment_id: str, agent: str | None) -> Row:
+        row = queries.payment(tx, payment_id)
+        if agent is not None and (row.principal_kind, row.principal_id) != ("agent", agent):
+            raise NotFound(f"There is no payment {payment_id[:60]!r}.")
+        return row
+
+    def _position(self, tx: Tx, cursor: str | None) -> tuple[datetime, str] | None:
+        if cursor is None:
+            return None
+        row = queries.payment(tx, cursor)
+        return row.created_at, row.id

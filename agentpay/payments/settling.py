@@ -1,0 +1,193 @@
+"""Settling: one transaction that writes down what became of an attempt, and all that follows from it.
+
+    outcome → attempt → payment or refund → hold captured, released, voided or kept → ledger → purpose → audit → outbox
+
+It may be told the same outcome any number of times, by the call itself, by a repeat, by a reconcile: the first counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from agentpay.audit import log
+from agentpay.canonical import canonical
+from agentpay.errors import StorageError
+from agentpay.ids import Ids
+from agentpay.ledger import postings
+from agentpay.ledger import service as ledger
+from agentpay.payments import queries, states
+from agentpay.payments.asks import Purpose
+from agentpay.payments.tables import OutboxRow
+from agentpay.principal import SYSTEM, Principal
+from agentpay.providers.outcomes import Declined, Outcome, RequiresAction, Succeeded, name_of
+from agentpay.spending import approvals, holds
+from agentpay.spending.gate import Gate
+from agentpay.storage import texts
+from agentpay.storage.transaction import Row, Tx
+
+BACK_OFF: Final = (timedelta(minutes=5), timedelta(hours=1), timedelta(days=1))
+"""How long to wait before an open attempt is looked up again: the last one for ever."""
+
+
+@dataclass(frozen=True)
+class Settling:
+    """Writes outcomes down. `purposes` says what a payment means to what it is for."""
+
+    ids: Ids
+    gate: Gate
+    purposes: Mapping[str, Purpose]
+
+    def settle(self, tx: Tx, attempt_id: str, outcome: Outcome, *, by: Principal = SYSTEM) -> None:
+        """Write down what became of an attempt."""
+        subject_id = queries.attempt(tx, attempt_id).subject_id
+        refund = subject_id.startswith("ref_")
+        parent = queries.payment(tx, queries.refund(tx, subject_id).payment_id, lock=True) if refund else None
+        subject = (queries.refund if refund else queries.payment)(tx, subject_id, lock=True)
+        attempt = queries.attempt(tx, attempt_id)
+        name = name_of(outcome)
+        if not states.says_more(attempt.outcome, name):
+            return
+        now = tx.now(subject.updated_at, attempt.sent_at)
+        self._keep_attempt(tx, attempt, outcome, now)
+        step = states.after(subject.status, name)
+        if step.effect == "none" or (step.status == subject.status and step.effect == "keep"):
+            return
+        if parent is not None:
+            self._refund_moved(tx, subject, parent, step, now)
+        else:
+            self._payment_moved(tx, subject, outcome, step, now)
+        self._apply_hold(tx, subject_id, step.effect, now)
+        if step.status == "succeeded":
+            self._post(tx, subject, parent, now)
+        self._tell(tx, subject, "refund" if refund else "payment", step, name, by, now)
+
+    def _keep_attempt(self, tx: Tx, attempt: Row, outcome: Outcome, now: datetime) -> None:
+        name = name_of(outcome)
+        settled = name in ("succeeded", "declined", "not_sent")
+        values: dict[str, Any] = {
+            "outcome": name,
+            "settled_at": now if settled else None,
+            "next_check_at": None if settled else now + BACK_OFF[min(attempt.checks, len(BACK_OFF) - 1)],
+            "checks": attempt.checks + 1,
+        }
+        reference = getattr(outcome, "reference", None)
+        if reference is not None:
+            values["reference"] = reference
+        evidence = getattr(outcome, "evidence", None)
+        if evidence is not None:
+            values["evidence"] = evidence[:500]
+        queries.update_attempt(tx, attempt.id, **values)
+
+    def _apply_hold(self, tx: Tx, owner_id: str, effect: states.Effect, now: datetime) -> None:
+        match effect:
+            case "capture":
+                holds.capture(tx, owner_id, now)
+            case "release":
+                holds.release(tx, owner_id, now)
+            case "void":
+                holds.void(tx, owner_id, now)
+                approvals.give_back(tx, owner_id, now)
+            case "late":
+                self.gate.recapture(tx, owner_id, now)
+
+    def _payment_moved(self, tx: Tx, row: Row, outcome: Outcome, step: states.Step, now: datetime) -> None:
+        values: dict[str, Any] = {"status": step.status, "updated_at": now}
+        match outcome:
+            case Succeeded():
+                values["captured_minor"] = row.amount_minor
+                values["late"] = row.late or step.effect == "late"
+            case RequiresAction(url=url, instructions=instructions):
+                values["url"] = url
+                texts.keep(tx, row.id, "instructions", instructions)
+            case Declined(code=code, message=message):
+                values["decline_code"] = code[:80]
+                texts.keep(tx, row.id, "decline", message[:500])
+        queries.update_payment(tx, row.id, **values)
+        self._purpose(tx, row, now)
+
+    def _purpose(self, tx: Tx, row: Row, now: datetime) -> None:
+        meaning = self.purposes.get(row.purpose)
+        if meaning is not None:
+            meaning.settled(tx, queries.payment(tx, row.id), now)
+
+    def _refund_moved(self, tx: Tx, row: Row, payment: Row, step: states.Step, now: datetime) -> None:
+        """Move the refund's amount out of what is being refunded; a success adds it to what was."""
+        queries.update_refund(tx, row.id, status=step.status, updated_at=now)
+        amount = row.amount_minor
+        if step.effect in ("capture", "late"):
+            reserved = amount if step.effect == "capture" else 0
+            refunded = min(payment.refunded_minor + amount, payment.captured_minor - payment.refunding_minor + reserved)
+            queries.update_payment(
+                tx,
+                payment.id,
+                refunded_minor=refunded,
+                refunding_minor=payment.refunding_minor - reserved,
+                late=payment.late or step.effect == "late",
+                updated_at=now,
+            )
+        elif step.effect in ("release", "void"):
+            queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor - amount, updated_at=now)
+
+    def close_unpaid(self, tx: Tx, owner_id: str, by: Principal) -> None:
+        """An approval was denied or has expired: what it was about is refused, and nothing of it was ever sent."""
+        refund = owner_id.startswith("ref_")
+        parent = queries.payment(tx, queries.refund(tx, owner_id).payment_id, lock=True) if refund else None
+        row = (queries.refund if refund else queries.payment)(tx, owner_id, lock=True)
+        if row.status not in ("approval_required", "not_sent"):
+            return
+        now = tx.now(row.updated_at)
+        step = states.Step("refused", "void")
+        if parent is not None:
+            if row.status == "approval_required":
+                self._refund_moved(tx, row, parent, step, now)
+            queries.update_refund(tx, owner_id, status="refused", updated_at=now)
+        else:
+            queries.update_payment(tx, owner_id, status="refused", updated_at=now)
+            self._purpose(tx, row, now)
+        self._tell(tx, row, "refund" if refund else "payment", step, "refused", by, now)
+
+    def _post(self, tx: Tx, row: Row, parent: Row | None, now: datetime) -> None:
+        """Post the movement: `row` is the payment, or the refund of `parent`."""
+        charged = parent or row
+        account = f"{charged.provider}:{charged.provider_account}"
+        if parent is None:
+            entries = postings.charge_captured(
+                direction=row.direction,
+                payee=row.payee,
+                provider_account=account,
+                money_minor=row.amount_minor,
+                currency=row.currency,
+                purpose="credits" if row.purpose == "credits" else "sale",
+                customer_id=row.customer_id,
+            )
+        else:
+            credits = parent.purpose == "credits"
+            left = ledger.lock_credit(tx, parent.customer_id, parent.currency) if credits else 0
+            entries = postings.refunded(
+                payee=parent.payee,
+                provider_account=account,
+                money_minor=row.amount_minor,
+                currency=row.currency,
+                purpose="credits" if credits else "sale",
+                customer_id=parent.customer_id,
+                credits_left_minor=left,
+            )
+        event = "payment.succeeded" if parent is None else "refund.succeeded"
+        if not ledger.post(tx, event=event, object_id=row.id, entries=entries, at=now, ids=self.ids):
+            raise StorageError(f"{event} of {row.id} was posted before.")
+
+    def _tell(self, tx: Tx, row: Row, kind: str, step: states.Step, outcome: str, by: Principal, now: datetime) -> None:
+        """The audit row and the outbox row of a transition."""
+        topic = f"{kind}.{step.status}"
+        data: dict[str, object] = {
+            "outcome": outcome,
+            "from": row.status,
+            "amount": str(row.amount_minor),
+            "currency": row.currency,
+            "late": "yes" if step.effect == "late" else "no",
+        }
+        log.record(tx, principal=by, action=topic, object_id=row.id, data=data, at=now)
+        tx.insert(OutboxRow, topic=topic, object_id=row.id, body=canonical(data), created_at=now)

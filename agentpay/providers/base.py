@@ -1,0 +1,178 @@
+"""What a payment provider is: a small protocol that a stranger can implement.
+
+The engine calls a provider only between its own two transactions: the attempt, its key and the exact request are
+committed before anything is sent, and the outcome is settled after. A provider never touches our database; it hands
+each later request of a charge to `steps.record`, which commits it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal, Protocol
+
+from agentpay.providers.outcomes import Outcome
+from agentpay_policies.money import Money
+from agentpay_policies.payees import Payee, PayeeKind
+
+Mode = Literal["test", "live"]
+Request = Mapping[str, object]
+"""A request as JSON data: stored with its attempt before it is sent, and sent again only as it was stored."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can do. The engine checks it before a call, so that a refusal costs nothing.
+
+    `minimum` and `maximum` are per currency. `key_life` is how long the provider remembers an idempotency key (None:
+    for ever); `lease` is the longest that one call may still be under way: the SDK's whole time-out with its retries.
+    `consistent_lookup` says that a look-up that finds nothing after the lease proves that nothing was done.
+    """
+
+    currencies: frozenset[str] | Literal["any"]
+    payees: frozenset[PayeeKind]
+    refunds: bool = True
+    partial_refunds: bool = True
+    checkout: bool = False
+    saved_methods: bool = False
+    methods: frozenset[str] = frozenset()
+    minimum: Mapping[str, Money] = field(default_factory=dict)
+    maximum: Mapping[str, Money] = field(default_factory=dict)
+    key_life: timedelta | None = None
+    lease: timedelta = timedelta(seconds=60)
+    consistent_lookup: bool = False
+    longest_memo: int = 0
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a provider answers. Asking never moves money."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`), else
+    our opaque id; `memo` reaches the payee and is None unless the policy says otherwise."""
+
+    payment_id: str
+    customer: str
+    money: Money
+    payee: Payee
+    method: str | None = None
+    memo: str | None = None
+
+
+@dataclass(frozen=True)
+class RefundOrder:
+    """A refund as the provider gets it. `charge_reference` is the provider's id of the charge."""
+
+    refund_id: str
+    payment_id: str
+    charge_reference: str
+    money: Money
+    payee: Payee
+
+
+@dataclass(frozen=True)
+class Reference:
+    """By what a provider may find an attempt again: its key, and the provider's own id where one came back."""
+
+    key: str
+    kind: Literal["charge", "refund"]
+    step: str
+    request: Request
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A look-up that found the attempt, and what became of it."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class NotFound:
+    """A look-up that found nothing. It proves NotSent only after the lease and where look-ups are consistent."""
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """A look-up that failed: nothing is known."""
+
+    detail: str
+
+
+Finding = Found | NotFound | NoAnswer
+
+
+class Steps(Protocol):
+    """The requests of one charge or refund. The first is committed already when the provider is called."""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the current request."""
+        ...
+
+    @property
+    def request(self) -> Request:
+        """The current request, exactly as it was stored."""
+        ...
+
+    def record(self, name: str, request: Request, *, reference: str) -> None:
+        """Commit the next request before it is sent; `key` and `request` are then those of it.
+
+        `reference` is the provider's id of what the request before it made: proof of what became of that one.
+        """
+        ...
+
+
+class PaymentProvider(Protocol):
+    """One way to move money. Methods block; each raises only what it cannot map, which the engine takes as Unknown."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def account(self) -> str:
+        """Which account of the provider this is: stamped on the database and on every payment."""
+        ...
+
+    @property
+    def mode(self) -> Mode: ...
+
+    def capabilities(self) -> Capabilities: ...
+
+    def health(self) -> Health: ...
+
+    def prepare(self, order: Order) -> Request:
+        """The first request of a charge. Pure: nothing is sent."""
+        ...
+
+    def prepare_refund(self, order: RefundOrder) -> Request:
+        """The first request of a refund. Pure: nothing is sent."""
+        ...
+
+    def prepare_resume(self, reference: str) -> Request | None:
+        """The request by which a payment goes on after its customer acted; None where only a look-up is needed. Pure."""
+        ...
+
+    def charge(self, order: Order, steps: Steps) -> Outcome: ...
+
+    def refund(self, order: RefundOrder, steps: Steps) -> Outcome: ...
+
+    def resume(self, reference: str, steps: Steps) -> Outcome:
+        """Go on after the customer acted. `reference` is the provider's id of what waits."""
+        ...
+
+    def lookup(self, reference: Reference) -> Finding:
+        """What became of an attempt. Reads only."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

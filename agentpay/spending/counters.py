@@ -1,0 +1,142 @@
+"""Counters by bucket of time: what lets a window be summed at the same cost whatever number of payments lies in it.
+
+Each counter is kept by the minute, the hour, the day and for ever. A window from `start` until now is summed from
+whole minutes up to the next full hour, whole hours up to the next full day, and days from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agentpay.spending.tables import CounterRow, SubjectRow
+from agentpay.storage.transaction import Tx
+from agentpay.storage.types import table
+from agentpay_policies.decisions import CounterKey, Reading, Sum
+
+_COUNTERS = table(CounterRow)
+_SUBJECTS = table(SubjectRow)
+_C = _COUNTERS.c
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_GRAINS: Final[dict[str, timedelta]] = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+}
+
+
+def floored(moment: datetime, size: timedelta) -> datetime:
+    """The start of the bucket in which a moment lies."""
+    return moment - (moment - EPOCH) % size
+
+
+def _ceiled(moment: datetime, size: timedelta) -> datetime:
+    start = floored(moment, size)
+    return start if start == moment else start + size
+
+
+def buckets(moment: datetime) -> dict[str, datetime]:
+    """The bucket of each grain in which a moment counts."""
+    return {**{grain: floored(moment, size) for grain, size in _GRAINS.items()}, "lifetime": EPOCH}
+
+
+def lock_subjects(tx: Tx, subjects: Iterable[str]) -> None:
+    """Lock agents and budgets before their counters are read: sums come from a later statement, so they are current."""
+    if tx.dialect == "sqlite":
+        return
+    names = sorted(set(subjects))
+    ordered = sa.select(_SUBJECTS.c.subject).where(_SUBJECTS.c.subject.in_(names)).order_by(_SUBJECTS.c.subject)
+    if names and len(tx.lock(ordered)) < len(names):
+        for name in names:
+            tx.insert_new(SubjectRow, subject=name)
+        tx.lock(ordered)
+
+
+def add(tx: Tx, values: Mapping[CounterKey, int], at: datetime) -> None:
+    """Count amounts in their buckets."""
+    rows = [
+        {**_columns(key), "grain": grain, "bucket": bucket, "value": value}
+        for key, value in sorted(values.items())
+        if value
+        for grain, bucket in buckets(at).items()
+    ]
+    if not rows:
+        return
+    insert = (sqlite.insert if tx.dialect == "sqlite" else postgresql.insert)(_COUNTERS)
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=list(_COUNTERS.primary_key.columns), set_={"value": _C.value + insert.excluded.value}
+        ),
+        rows,
+    )
+
+
+def take_back(
+    tx: Tx, subjects: Iterable[str], operation: str, direction: str, unit: str, value: int, at: datetime
+) -> None:
+    """Correct the buckets in which a hold was counted; a counter that the policy does not read has no row there."""
+    spots = sa.or_(*(sa.and_(_C.grain == grain, _C.bucket == bucket) for grain, bucket in buckets(at).items()))
+    tx.execute(
+        sa.update(_COUNTERS)
+        .where(_C.subject.in_(sorted(subjects)), _C.operation == operation, _C.direction == direction, _C.unit == unit)
+        .where(spots)
+        .values(value=_C.value - value)
+    )
+
+
+def total(tx: Tx, reading: Reading) -> int:
+    """The sum of a reading, from few rows however many payments there were."""
+    return sum(int(tx.scalar(sa.select(sa.func.coalesce(sa.func.sum(_C.value), 0)).where(*where)) or 0)
+               for where in _conditions(reading))  # fmt: skip
+
+
+def detailed(tx: Tx, reading: Reading, held: int) -> Sum:
+    """A reading with its buckets, for a refusal that says when enough is free again."""
+    if reading.start is None:
+        return Sum(total=total(tx, reading), held=held)
+    found: list[tuple[datetime, datetime, int]] = []
+    for where in _conditions(reading):
+        for row in tx.all(sa.select(_C.grain, _C.bucket, sa.func.sum(_C.value).label("value")).where(*where)
+                          .group_by(_C.grain, _C.bucket)):  # fmt: skip
+            found.append((row.bucket, row.bucket + _GRAINS[row.grain], int(row.value)))
+    found.sort()
+    return Sum(total=sum(value for _, _, value in found), held=held, buckets=tuple(found))
+
+
+def clear(tx: Tx) -> None:
+    """Forget every counter, before they are built anew from the holds."""
+    tx.execute(sa.delete(_COUNTERS))
+
+
+def _columns(key: CounterKey) -> dict[str, Any]:
+    return {"subject": key.subject, "operation": key.operation, "direction": key.direction, "unit": key.unit}
+
+
+def _conditions(reading: Reading) -> list[tuple[sa.ColumnElement[bool], ...]]:
+    """The key range of each grain; every one is a range of the primary key."""
+    ranges: list[tuple[sa.ColumnElement[bool], ...]] = []
+    if reading.start is None:
+        ranges.append((_C.grain == "lifetime",))
+    else:
+        hour, day = _ceiled(reading.start, _GRAINS["hour"]), _ceiled(reading.start, _GRAINS["day"])
+        if reading.start < hour:
+            ranges.append((_C.grain == "minute", _C.bucket >= reading.start, _C.bucket < hour))
+        if hour < day:
+            ranges.append((_C.grain == "hour", _C.bucket >= hour, _C.bucket < day))
+        ranges.append((_C.grain == "day", _C.bucket >= day))
+    return [
+        (
+            _C.subject == key.subject,
+            _C.operation == key.operation,
+            _C.direction == key.direction,
+            _C.unit == key.unit,
+            *spot,
+        )
+        for key in reading.keys
+        for spot in ranges
+    ]

@@ -1,0 +1,133 @@
+"""The active policy: a row in the database, so that every process decides by the same one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from agentpay.audit import log
+from agentpay.errors import PolicyNotActive
+from agentpay.principal import Principal
+from agentpay.spending import counters, holds
+from agentpay.spending.models import ActivePolicy
+from agentpay.spending.tables import PolicyRow
+from agentpay.storage.transaction import Row, Tx
+from agentpay.storage.types import table
+from agentpay_policies.compare import loosenings
+from agentpay_policies.decisions import CounterKey, Request
+from agentpay_policies.evaluate import counted
+from agentpay_policies.policy import Policy
+
+_POLICIES = table(PolicyRow)
+_NEWEST = sa.select(_POLICIES.c.version, _POLICIES.c.hash).order_by(_POLICIES.c.version.desc()).limit(1)
+
+_PARSED = lru_cache(maxsize=8)(Policy.from_json)
+
+
+def lock(tx: Tx, *, to_change: bool) -> None:
+    """Keep the active policy as it is for this transaction; or, to change it, keep others from deciding by it."""
+    if tx.dialect == "postgresql":
+        name = "pg_advisory_xact_lock" if to_change else "pg_advisory_xact_lock_shared"
+        tx.execute(sa.text(f"SELECT {name}(4711, 2)"))
+
+
+def active(tx: Tx) -> Policy | None:
+    """The active policy, or None where none was ever applied."""
+    row = tx.first(_NEWEST)
+    return None if row is None else _body(tx, row.version)
+
+
+def active_row(tx: Tx) -> ActivePolicy | None:
+    """Which policy is active, since when, and by whom."""
+    row = tx.first(sa.select(_POLICIES).order_by(_POLICIES.c.version.desc()).limit(1))
+    return None if row is None else _described(row, changed=False)
+
+
+def is_active(tx: Tx, policy: Policy) -> bool:
+    """Whether the active policy is this one."""
+    row = tx.first(_NEWEST)
+    return row is not None and row.hash == policy.hash
+
+
+def apply(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
+    """Make a policy the active one. The same policy again changes nothing.
+
+    The counters that it reads are built anew from the holds, so that what was spent before counts under it too.
+    """
+    lock(tx, to_change=True)
+    newest = tx.first(_NEWEST)
+    if newest is not None and newest.hash == policy.hash:
+        found = active_row(tx)
+        assert found is not None
+        return found
+    now = tx.now()
+    before = None if newest is None else _body(tx, newest.version)
+    loosened = loosenings(before, policy)
+    version = 1 if newest is None else newest.version + 1
+    tx.insert(
+        PolicyRow,
+        version=version,
+        policy_id=policy.id,
+        hash=policy.hash,
+        body=policy.to_json(),
+        applied_by=str(principal),
+        applied_at=now,
+        loosening=bool(loosened),
+        loosened=json.dumps(loosened),
+    )
+    _count_anew(tx, policy)
+    data = {"version": str(version), "hash": policy.hash, "loosening": "yes" if loosened else "no"}
+    log.record(tx, principal=principal, action="policy.applied", object_id=f"policy:{policy.id}", data=data, at=now)
+    return _described(tx.all(sa.select(_POLICIES).where(_POLICIES.c.version == version))[0], changed=True)
+
+
+def adopt(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
+    """What a policy given at start means: it becomes active where none is, and must be the active one otherwise.
+
+    Raises:
+        PolicyNotActive: another policy is active.
+    """
+    newest = tx.first(_NEWEST)
+    if newest is not None and newest.hash != policy.hash:
+        current = _body(tx, newest.version)
+        raise PolicyNotActive(
+            f"The policy given is {policy.id} ({policy.hash[:12]}); "
+            f"this database decides by {current.id} ({newest.hash[:12]}), version {newest.version}."
+        )
+    return apply(tx, policy, principal)
+
+
+def keys_of(policy: Policy | None) -> Callable[[Request], tuple[CounterKey, ...]]:
+    """Which counters a request counts in under a policy."""
+    return lambda request: counted(policy, request)
+
+
+def _count_anew(tx: Tx, policy: Policy) -> None:
+    holds.move_to_paths(tx, policy.path)
+    counters.clear(tx)
+    by_minute: dict[datetime, dict[CounterKey, int]] = {}
+    for (minute, key), value in holds.rebuilt(tx, keys_of(policy)).items():
+        by_minute.setdefault(minute, {})[key] = value
+    for minute, values in by_minute.items():
+        counters.add(tx, values, minute)
+
+
+def _body(tx: Tx, version: int) -> Policy:
+    return _PARSED(tx.scalar(sa.select(_POLICIES.c.body).where(_POLICIES.c.version == version)))
+
+
+def _described(row: Row, *, changed: bool) -> ActivePolicy:
+    return ActivePolicy(
+        version=row.version,
+        id=row.policy_id,
+        hash=row.hash,
+        applied_by=row.applied_by,
+        applied_at=row.applied_at,
+        loosened=tuple(json.loads(row.loosened)),
+        warnings=_PARSED(row.body).warnings,
+        changed=changed,
+    )

@@ -1,0 +1,8 @@
+"""Alembic's entry: it runs on the connection that `agentpay.storage.migrate` passes in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transactional_ddl=True, render_as_batch=True)
+context.run_migrations()

@@ -1,0 +1,23 @@
+"""Free text, kept apart by the id of what it belongs to."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from agentpay.storage.tables import TextRow
+from agentpay.storage.transaction import Tx
+from agentpay.storage.types import table
+
+_TEXTS = table(TextRow)
+
+
+def keep(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
+    """Keep one text of a thing; None keeps nothing, and a text that is kept already stays as it was."""
+    if body is not None:
+        tx.insert_new(TextRow, owner_id=owner_id, kind=kind, body=body)
+
+
+def text_of(tx: Tx, owner_id: str, kind: str) -> str | None:
+    """The text of a thing, or None where there is none or it was erased."""
+    found: str | None = tx.scalar(sa.select(_TEXTS.c.body).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))
+    return found

@@ -1,0 +1,53 @@
+"""Column types and the base class that every table of AgentPay shares."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import registry
+from sqlmodel import SQLModel
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Base(SQLModel, registry=registry(metadata=sa.MetaData())):
+    """Tables of AgentPay live in a registry of their own, apart from the application's SQLModel classes."""
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC as a BIGINT of microseconds: exact, sortable, and the same on SQLite and PostgreSQL."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(value)
+
+
+Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""The type of a primary key that the database counts up."""
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware moment."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment must be aware")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment that is so many microseconds after 1970."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+def table(model: type[SQLModel]) -> sa.Table:
+    """The Core table behind a SQLModel class: hot paths use it, not ORM objects."""
+    found: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return found

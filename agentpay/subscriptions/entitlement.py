@@ -1,0 +1,40 @@
+"""Whether a subscription gives access at a moment. Pure: computed from time, so that no job has to run for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentpay.subscriptions.states import LIVE, Status
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What entitlement depends on. `paid_until` is None where the plan has no billing period."""
+
+    status: Status
+    free: bool
+    cancel_at_period_end: bool
+    paid_until: datetime | None
+
+
+def entitled(terms: Terms, now: datetime) -> bool:
+    """Whether the subscription gives access now.
+
+    It does in every period that is paid, also while a renewal has failed or the end is agreed. A plan of price 0 goes
+    on by itself: its next period needs no payment.
+    """
+    if terms.status not in LIVE:
+        return False
+    if terms.paid_until is None or now < terms.paid_until:
+        return True
+    return terms.free and not terms.cancel_at_period_end
+
+
+def shown_status(terms: Terms, lapses_at: datetime | None, now: datetime) -> Status:
+    """The status as it is at this moment, where the job that writes it down has not run yet."""
+    if terms.status not in LIVE or entitled(terms, now):
+        return terms.status
+    if terms.cancel_at_period_end:
+        return "canceled"
+    return "expired" if lapses_at is not None and lapses_at <= now else "past_due"

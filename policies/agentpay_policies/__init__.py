@@ -1,0 +1,72 @@
+"""The ground of AgentPay: money, payees, the root of the errors, and the spending policy (load, check, evaluate).
+
+Everything here is pure: no database, no network, no clock. `agentpay_policies.evaluate` decides,
+`agentpay_policies.budget` says what is left, `agentpay_policies.compare` says what a new policy loosens.
+"""
+
+from agentpay_policies.codes import VIOLATIONS, ViolationCode
+from agentpay_policies.decisions import (
+    ApprovalNeed,
+    CounterKey,
+    Decision,
+    Halt,
+    LimitCheck,
+    Reading,
+    Request,
+    State,
+    Sum,
+    Violation,
+)
+from agentpay_policies.errors import (
+    AgentPayError,
+    ConfigurationError,
+    CurrencyMismatch,
+    CurrencyUnknown,
+    Fault,
+    MoneyError,
+    PayeeInvalid,
+    PolicyDenied,
+    PolicyError,
+    ValidationError,
+)
+from agentpay_policies.files import ready_file
+from agentpay_policies.loader import load_mapping, load_policy
+from agentpay_policies.money import Money, Price
+from agentpay_policies.names import Direction, Operation, ToolName
+from agentpay_policies.payees import Payee
+from agentpay_policies.policy import Policy
+
+__all__ = [
+    "VIOLATIONS",
+    "AgentPayError",
+    "ApprovalNeed",
+    "ConfigurationError",
+    "CounterKey",
+    "CurrencyMismatch",
+    "CurrencyUnknown",
+    "Decision",
+    "Direction",
+    "Fault",
+    "Halt",
+    "LimitCheck",
+    "Money",
+    "MoneyError",
+    "Operation",
+    "Payee",
+    "PayeeInvalid",
+    "Policy",
+    "PolicyDenied",
+    "PolicyError",
+    "Price",
+    "Reading",
+    "Request",
+    "State",
+    "Sum",
+    "ToolName",
+    "ValidationError",
+    "Violation",
+    "ViolationCode",
+    "load_mapping",
+    "load_policy",
+    "ready_file",
+]

@@ -1,0 +1,1 @@
+"""What the tests stand on: fresh databases, threads and processes that start together, invariants."""
