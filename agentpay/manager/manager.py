@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from agentpay.access.models import Access
 from agentpay.billing.credits import CreditGrant
 from agentpay.billing.renewing import RenewalReport
 from agentpay.billing.usage_bills import Bill
 from agentpay.clock import Clock
+from agentpay.errors import AgentPayError
 from agentpay.ids import Ids
-from agentpay.manager.agent import AgentHandle, charge_ask, refund_ask
+from agentpay.manager import background
+from agentpay.manager.agent import AgentHandle, charge_ask, note_refusal, refund_ask
 from agentpay.manager.opening import open_engine
 from agentpay.manager.operations import Operations
-from agentpay.manager.wiring import Engine, start_pass
+from agentpay.manager.wiring import Engine
 from agentpay.payments.models import Payment, Refund
 from agentpay.payments.recovery import ReconcileReport
 from agentpay.plans.models import PaymentPlan
@@ -40,8 +43,9 @@ class PaymentManager(Operations):
 
     `storage` is a URL (`memory://`, `sqlite:///file`, `postgresql://…`) or a storage object; `provider` a name, a
     provider, or several, of which the first is the default; `policy` a file, the name of a ready one, a mapping or a
-    `Policy`: it becomes the active one where none is. What is not given comes from the settings. Every start looks up
-    what an earlier run left open. Safe to share between threads; close it, or use it in a `with`.
+    `Policy`: it becomes the active one where none is (False: none is given, whatever the settings say). What is not
+    given comes from the settings. Every start looks up what an earlier run left open. Safe to share between threads;
+    close it, or use it in a `with`.
 
     Raises:
         ConfigurationError: a setting, a provider or the policy is wrong; see its kinds.
@@ -53,7 +57,7 @@ class PaymentManager(Operations):
         storage: str | Storage | None = None,
         *,
         provider: str | PaymentProvider | Sequence[str | PaymentProvider] | None = None,
-        policy: str | Path | Mapping[str, object] | Policy | None = None,
+        policy: str | Path | Mapping[str, object] | Policy | Literal[False] | None = None,
         default_plan: str | None = None,
         throttle: str | None = None,
         clock: Clock | None = None,
@@ -68,7 +72,7 @@ class PaymentManager(Operations):
             clock=clock,
             ids=ids,
         )
-        start_pass(self._engine)
+        background.start_pass(self._engine)
 
     @property
     def usage(self) -> UsageTracker:
@@ -88,6 +92,13 @@ class PaymentManager(Operations):
     def tools_for(self, agent: str) -> frozenset[ToolName]:
         """The tools that the active policy lists for an agent."""
         return self._tools_for(agent)
+
+    def note_refusal(self, agent: str, tool: ToolName, error: AgentPayError) -> AgentPayError:
+        """For a tool server: write down a call that it refused by itself, such as for arguments that fit no schema.
+
+        Returns what to answer: `error`, or `Throttled` where the agent has had too many refusals in this minute.
+        """
+        return note_refusal(self._engine, agent, tool, error)
 
     def create_plan(self, plan: PaymentPlan) -> PaymentPlan:
         """Store a plan. The same content again is the same version; another is a new one, for new subscribers."""
@@ -246,6 +257,10 @@ class PaymentManager(Operations):
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
         """Ask the providers about everything that is not final. It looks up, and never starts anything."""
         return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+
+    def background(self) -> AbstractContextManager[None]:
+        """For a server: while the block runs, the audit is sealed, open payments are looked up and approvals expire."""
+        return background.background(self._engine)
 
     def close(self) -> None:
         """Let go of providers and of the database."""

@@ -56,16 +56,17 @@ class Refusals:
     throttle: Throttle
 
     def record(self, tx: Tx, principal: Principal, operation: str, error: AgentPayError) -> Refused:
-        """Keep that something was refused. What was throttled has been counted already, and gets no row of its own."""
+        """Keep that something was refused. An agent beyond its bound is turned away instead, and only counted."""
         now = tx.now()
-        if principal.kind == "agent" and not isinstance(error, Throttled):
+        if principal.kind == "agent":
+            throttled = error if isinstance(error, Throttled) else self.throttle.check(tx, principal.id, now)
+            if throttled is not None:
+                self.throttle.count_turned_away(tx, principal.id, now)
+                return Refused(throttled)
             self.throttle.count_refusal(tx, principal.id, now)
-        if not isinstance(error, Throttled):
-            codes = [v.code for v in error.violations] if isinstance(error, PolicyDenied) else []
-            data = {"code": error.code, "violations": codes}
-            log.record(
-                tx, principal=principal, action=f"{operation}.refused", object_id=str(principal), data=data, at=now
-            )
+        codes = [violation.code for violation in error.violations] if isinstance(error, PolicyDenied) else []
+        data = {"code": error.code, "violations": codes}
+        log.record(tx, principal=principal, action=f"{operation}.refused", object_id=str(principal), data=data, at=now)
         return Refused(error)
 
 

@@ -16,7 +16,7 @@ from agentpay.payments import queries
 from agentpay.payments.attempts import stored_request
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
-from agentpay.providers.outcomes import NotSent, Outcome, Pending, RequiresAction, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.registry import Providers
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row
@@ -78,13 +78,15 @@ class Recovery:
         """What a look-up says of an attempt; None where it must be left as it is for now."""
         finding = _looked_up(provider, attempt, attempt.reference)
         now = self.store.read(lambda tx: tx.now())
+        under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
             case Found(outcome):
-                return outcome
+                # Within its lease the call itself may go on with further steps: only what is final is taken from it.
+                return None if under_way and not isinstance(outcome, Succeeded | Declined) else outcome
             case NotFound():
                 return self._not_found(attempt, provider, now)
             case NoAnswer(detail):
-                return None if attempt.outcome == "sent" and now < attempt.lease_until else _still(attempt, detail)
+                return None if under_way else _still(attempt, detail)
 
     def _not_found(self, attempt: Row, provider: PaymentProvider, now: datetime) -> Outcome | None:
         if now < attempt.lease_until:

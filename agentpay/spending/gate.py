@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from agentpay.ids import Ids
 from agentpay.spending import approvals, counters, halts, holds, policies
@@ -18,7 +19,10 @@ from agentpay.storage.transaction import Tx
 from agentpay.storage.types import to_micros
 from agentpay_policies.decisions import COUNT, Decision, Reading, Request, State, Sum
 from agentpay_policies.evaluate import counted, evaluate, readings
+from agentpay_policies.names import Operation
 from agentpay_policies.policy import Policy
+
+_NOT_FOR_THIS_AGENT: Final = frozenset({"HALTED", "NO_POLICY", "AGENT_UNKNOWN", "TOOL_NOT_ALLOWED"})
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,18 @@ class Gate:
         """Decide about something that holds no money: a check, a read, usage. None where it is allowed."""
         policies.lock(tx, to_change=False)
         policy = policies.active(tx)
-        decision = evaluate(request, policy, self._state(tx, policy, request, tx.now(), frozenset()), tx.now())
+        now = tx.now()
+        decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
         return Denied(decision.violations) if decision.outcome == "deny" else None
+
+    def unlisted(self, tx: Tx, agent: str, tool: Operation) -> Denied | None:
+        """The denial of a tool that the active policy does not list for an agent; None where it is listed."""
+        policy = policies.active(tx)
+        if policy is not None and tool in policy.tools_of(agent):
+            return None
+        now, request = tx.now(), Request(tool=tool, agent=agent, operation=tool)
+        found = evaluate(request, policy, State(halts=halts.halts(tx)), now).violations
+        return Denied(tuple(one for one in found if one.code in _NOT_FOR_THIS_AGENT))
 
     def authorize(self, tx: Tx, ask: Ask) -> Verdict:
         """Decide about money, and hold it. A refusal writes nothing.
@@ -87,11 +101,14 @@ class Gate:
     def _decide(
         self, tx: Tx, policy: Policy | None, request: Request, now: datetime, rules: frozenset[str]
     ) -> Decision:
-        decision = evaluate(request, policy, self._state(tx, policy, request, now, rules), now)
+        """The decision; a denial with its figures, which cost more to read."""
+        state = self._state(tx, policy, request, now, rules)
+        decision = evaluate(request, policy, state, now)
         if decision.outcome != "deny":
             return decision
-        state = self._state(tx, policy, request, now, rules)
-        explained = {reading: counters.detailed(tx, reading, holds.held_sum(tx, reading)) for reading in state.sums}
+        explained = {
+            reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now) for reading in state.sums
+        }
         again = evaluate(request, policy, replace(state, sums=explained), now)
         return again if again.outcome == "deny" else decision
 

@@ -17,7 +17,6 @@ from agentpay.spending.models import ActivePolicy
 from agentpay.spending.tables import PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
-from agentpay_policies.compare import loosenings
 from agentpay_policies.decisions import CounterKey, Request
 from agentpay_policies.evaluate import counted
 from agentpay_policies.policy import Policy
@@ -58,6 +57,8 @@ def apply(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
 
     The counters that it reads are built anew from the holds, so that what was spent before counts under it too.
     """
+    from agentpay_policies.compare import loosenings
+
     lock(tx, to_change=True)
     newest = tx.first(_NEWEST)
     if newest is not None and newest.hash == policy.hash:

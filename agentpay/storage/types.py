@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
+from sqlmodel._compat import SQLModelConfig
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -16,6 +17,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 class Base(SQLModel, registry=registry(metadata=sa.MetaData())):
     """Tables of AgentPay live in a registry of their own, apart from the application's SQLModel classes."""
+
+    model_config = SQLModelConfig(defer_build=True)  # rows are checked by the database: the validators are never built
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):

@@ -178,6 +178,7 @@ def continue_free(tx: Tx, row: SubscriptionRow, now: datetime) -> SubscriptionRo
         return row
     while row.paid_until is not None and row.paid_until <= now:
         append_period(tx, row, row.period_number + 1, None, now)
+        _audit(tx, "renewed", row, now, SYSTEM, number=row.period_number + 1, payment="")
         row = queries.by_id(tx, row.id)
     return row
 

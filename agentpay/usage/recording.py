@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,12 +17,8 @@ from agentpay.usage.events import NewEvent, Taken
 from agentpay.usage.models import UsageRecord
 from agentpay.usage.offers import serving
 from agentpay.usage.taking import Asked, Taking, take
-from agentpay_policies.money import Price
 
 OPERATION: Final = "record_usage"
-
-Gate = Callable[[Tx, Price | None], AgentPayError | None]
-"""Asked with the cost before anything is counted, and never about a known key: a refusal, or None."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,6 @@ def record(
     principal: Principal,
     ids: Ids,
     default_plan: str | None = None,
-    gate: Gate | None = None,
 ) -> UsageRecord | AgentPayError:
     """Record a use, or return why it is refused; a refusal counts nothing and does not use the key.
 
@@ -81,16 +75,15 @@ def record(
     if (known := key.find(tx)) is not None:
         return replay(tx, customer, known, default_plan)
     taking = take(tx, customer, wanted, default_plan=default_plan)
-    refusal = taking if isinstance(taking, AgentPayError) else _asked(gate, tx, taking)
     event_id = ids.new("use")
-    if not isinstance(taking, AgentPayError) and refusal is None and key.claim(tx, event_id, taking):
+    if not isinstance(taking, AgentPayError) and key.claim(tx, event_id, taking):
         return _written(tx, event_id, customer, wanted, taking, principal=principal, ids=ids)
     # The same key may have been recorded while we waited for its counters, and have taken what we now miss.
     known = key.find(tx)
     if known is not None:
         return replay(tx, customer, known, default_plan)
-    assert refusal is not None
-    return refusal
+    assert isinstance(taking, AgentPayError)
+    return taking
 
 
 def replay(tx: Tx, customer: Customer, event_id: str, default_plan: str | None) -> UsageRecord:
@@ -105,10 +98,6 @@ def remaining(tx: Tx, customer: Customer, feature: str, default_plan: str | None
     serves = serving(tx, customer, feature, default_plan=default_plan, now=now)
     levels, _ = standing.read(tx, customer.id, standing.allowances(serves.offers, feature, now), now)
     return burn.summary(levels).remaining if levels else None
-
-
-def _asked(gate: Gate | None, tx: Tx, taking: Taking) -> AgentPayError | None:
-    return None if gate is None else gate(tx, taking.cost)
 
 
 def _written(
