@@ -136,7 +136,9 @@ CHECKS: Final = (
     Check(5, "held credits are those of the open reservations", _lines(invariants.wrong_credit_holds)),
     Check(5, "credits that were drawn are posted, the rest below a minor unit carried", _credit_carries),
     Check(8, "every bill has claimed the sum of its events", _lines(invariants.wrong_claims)),
-    Check(8, "what bills left over is carried to the next, to the last part of a minor unit", _bill_carries),
+    Check(
+        8, "what bills left over is carried to the next, to the last part of a minor unit", _bill_carries, across=True
+    ),
     Check(8, "the amount of every bill is what it claimed", _bills_claimed),
     Check(8, "every bill stands as its payment does", _bills_paid, across=True),
 )

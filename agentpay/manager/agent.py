@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
 
 from agentpay.access.models import Access
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, MoneyError, ValidationError
+from agentpay.errors import AgentPayError, MoneyError, PolicyDenied, ValidationError
 from agentpay.manager.wiring import Engine
 from agentpay.payments.asks import ChargeAsk, RefundAsk
 from agentpay.payments.models import Payment, Refund
@@ -104,22 +105,34 @@ class AgentHandle:
         currency: str | None = None,
         idempotency_key: str,
     ) -> UsageRecord:
-        """Record that a customer used a feature. Known keys are answered without a decision: they record nothing."""
+        """Record that a customer used a feature. Known keys are answered without a decision: they record nothing.
+
+        The policy's `max_cost` bounds what the use costs, whether the agent or the customer's plan sets the price.
+        """
         key = self._checked("record_usage", lambda: keys.checked_key(idempotency_key))
-        if not self._known("record_usage", key):
-            priced = self._checked("record_usage", lambda: None if cost is None else Price(cost, currency or "USD"))
-            request = Request(
-                tool="record_usage",
-                agent=self.agent,
-                operation="record_usage",
-                customer=customer,
-                quantity=quantity,
-                cost=priced,
-            )
-            self._admit(request)
-        return self._engine.usage.record(
-            customer, feature, quantity, cost=cost, currency=currency, idempotency_key=key, principal=self._principal
+        request = Request(
+            tool="record_usage", agent=self.agent, operation="record_usage", customer=customer, quantity=quantity
         )
+
+        def permit(tx: Tx, price: Price | None) -> AgentPayError | None:
+            denied = self._engine.gate.permit(tx, replace(request, cost=price))
+            return denial(denied.violations) if denied else None
+
+        if not self._known("record_usage", key):
+            self._admit(request)
+        try:
+            return self._engine.usage.record(
+                customer,
+                feature,
+                quantity,
+                cost=cost,
+                currency=currency,
+                idempotency_key=key,
+                principal=self._principal,
+                permit=permit,
+            )
+        except PolicyDenied as error:
+            raise self._refused("record_usage", error) from None
 
     def refund(self, payment_id: str, amount: Amount | None = None, *, reason: str, idempotency_key: str) -> Refund:
         """Refund one of the agent's own charges (others where its policy says so): all that is left, or a part."""

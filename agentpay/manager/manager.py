@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -29,7 +30,7 @@ from agentpay.storage.choices import Storage
 from agentpay.subscriptions.models import Subscription
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.models import Usage, UsageRecord
-from agentpay.usage.service import Reservation, UsageTracker
+from agentpay.usage.service import DEFAULT_LIFE, Reservation, UsageTracker
 from agentpay_policies.money import Amount, Money
 from agentpay_policies.names import ToolName
 from agentpay_policies.policy import Policy
@@ -132,9 +133,19 @@ class PaymentManager(Operations):
             customer, feature, quantity, cost=cost, currency=currency, idempotency_key=idempotency_key
         )
 
-    def reserve_usage(self, customer: str, feature: str, quantity: int = 1, *, idempotency_key: str) -> Reservation:
-        """Take a quantity before it is used; commit or release what comes back."""
-        return self._engine.usage.reserve(customer, feature, quantity, idempotency_key=idempotency_key)
+    def reserve_usage(
+        self,
+        customer: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        idempotency_key: str,
+        expires_in: timedelta = DEFAULT_LIFE,
+    ) -> Reservation:
+        """Take a quantity before it is used; commit or release what comes back. It is free again after `expires_in`."""
+        return self._engine.usage.reserve(
+            customer, feature, quantity, idempotency_key=idempotency_key, expires_in=expires_in
+        )
 
     def get_usage(self, customer: str, feature: str | None = None) -> Usage:
         """What a customer has used and has left, and what is unbilled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,13 @@ from agentpay.usage.events import NewEvent, Taken
 from agentpay.usage.models import UsageRecord
 from agentpay.usage.offers import serving
 from agentpay.usage.taking import Asked, Taking, take
+from agentpay_policies.money import Price
 
 OPERATION: Final = "record_usage"
+
+
+Permit = Callable[[Tx, Price | None], AgentPayError | None]
+"""Says why a use that costs so much may not be recorded, or None."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,11 @@ def record(
     principal: Principal,
     ids: Ids,
     default_plan: str | None = None,
+    permit: Permit | None = None,
 ) -> UsageRecord | AgentPayError:
     """Record a use, or return why it is refused; a refusal counts nothing and does not use the key.
+
+    `permit` is asked about what a new use costs, its plan's price included, before anything is written.
 
     Raises:
         IdempotencyConflict: the key names another use.
@@ -76,6 +85,10 @@ def record(
         return replay(tx, customer, known, default_plan)
     taking = take(tx, customer, wanted, default_plan=default_plan)
     event_id = ids.new("use")
+    if permit is not None and not isinstance(taking, AgentPayError):
+        refused = permit(tx, taking.cost)
+        if refused is not None:
+            return refused
     if not isinstance(taking, AgentPayError) and key.claim(tx, event_id, taking):
         return _written(tx, event_id, customer, wanted, taking, principal=principal, ids=ids)
     # The same key may have been recorded while we waited for its counters, and have taken what we now miss.

@@ -69,7 +69,7 @@ PAYMENTS: Final[Sequence[Column[Payment]]] = (
     Column("customer", lambda payment: payment.customer),
     Column("amount", lambda payment: payment.amount, lambda payment: money(payment.amount, payment.currency)),
     Column("currency", lambda payment: payment.currency, since="json"),
-    Column("refunded", lambda payment: payment.refunded),
+    Column("refunded", lambda payment: payment.refunded, lambda payment: money(payment.refunded, payment.currency)),
     Column("direction", lambda payment: payment.direction, since="record"),
     Column("payee", lambda payment: payment.payee),
     Column("provider", lambda payment: payment.provider),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,11 +44,13 @@ class Installing:
         """
         from agentpay_servers.session import manager
 
-        name = self.approver or _login()
+        name = _login() if self.approver is None else self.approver
         text = starter_policy(name)
         missing = _missing_file(self.database_url)
-        with manager(self.database_url) as engine:
-            self._say(missing is not None, f"The database {missing} was made.")
+        with _private(missing is not None):
+            opened = manager(self.database_url)
+        with opened as engine:
+            self._say(missing is not None, f"The database {missing} was made, for this user of the machine only.")
             secret = new_secret(name) if not engine.approvers() and on_terminal() else None
             self._write(self.policy, text, "the starter policy")
             self._write(self.plans, SAMPLE, "sample plans")
@@ -79,7 +85,7 @@ class Installing:
             self._say(True, f"Policy {made.id} is active, version {made.version}.")
         elif active.hash != found.hash:
             self.steps.append(f"The database goes on deciding by {active.id}, version {active.version}.")
-            self.hints.append(f"To make the file the active policy: agentpay policy apply {self.policy}")
+            self.hints.append(f"To make the file the active policy: agentpay policy apply {shlex.quote(self.policy)}")
 
     def _create_plans(self, engine: PaymentManager) -> None:
         if engine.list_plans():
@@ -93,9 +99,8 @@ class Installing:
             self._say(True, f"{name} is enrolled as the first approver.")
         elif not engine.approvers():
             self.steps.append("Nobody is enrolled as an approver: a secret is chosen on a terminal.")
-            self.hints.append(
-                f"On a terminal: agentpay approvers add {name} (or enrol_approver(name, secret) in your own program)"
-            )
+            self.hints.append(f"On a terminal: agentpay approvers add {shlex.quote(name)}")
+            self.hints.append("Or in your own program: manager.enrol_approver(name, secret)")
 
 
 def starter_policy(approver: str) -> str:
@@ -115,6 +120,19 @@ def starter_policy(approver: str) -> str:
         fault = error.faults[0].message
         raise ValidationError(f"No approver can be called so: {fault}.", next_step="Give another --approver.") from None
     return filled
+
+
+@contextmanager
+def _private(wanted: bool) -> Iterator[None]:
+    """What is made within is for this user of the machine only."""
+    if not wanted:
+        yield
+        return
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _login() -> str:

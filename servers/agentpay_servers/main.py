@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -26,8 +27,14 @@ from agentpay_servers.commands import (
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 
-_ORDER = ["demo", "init", "mcp", "plans", "customers", "subscribe", "usage", "credits", "status", "payments", "charge", "refund", "renew", "policy", "agents", "halt", "resume", "approvers", "approvals", "reconcile", "db", "audit", "doctor", "health", "capabilities"]
-"""As the help lists them: to begin with, to sell, to keep agents in bounds, to look after it."""
+_ORDER = (
+    *("demo", "init", "mcp"),
+    *("plans", "customers", "subscribe", "usage", "credits", "status"),
+    *("payments", "charge", "refund", "renew"),
+    *("policy", "agents", "halt", "resume", "approvers", "approvals"),
+    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+)
+"""As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
 
 class Root(TyperGroup):
@@ -50,8 +57,9 @@ class Root(TyperGroup):
         except typer.TyperException as error:
             code = _wrong_call(error)
         except typer.Abort:
-            hint("Stopped; nothing was done.")
+            hint("Stopped.")
             code = NOT_IN_ORDER
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -70,7 +78,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except OSError as error:
+        # Most likely the answer cannot be written; what is still to be flushed would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            hint(f"agentpay: {error.strerror or type(error).__name__}")
+        sys.exit(NOT_IN_ORDER)
 
 
 def _version(wanted: bool) -> None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from agentpay_policies.text import escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.table import Table
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 Where = Literal["list", "record", "json"]
 
 _WIDE: Final = 400
-"""Columns where the output is no terminal: nothing is folded, so that lines can be searched."""
+"""The width of a table: a row is one line, which a narrow terminal wraps by itself; an id is never cut apart."""
 
 
 @dataclass(frozen=True)
@@ -185,17 +185,19 @@ def money(amount: Decimal, currency: str) -> str:
 
 
 def _print(what: RenderableType) -> None:
-    """Print to standard output; where that is no terminal, without the spaces that fill up lines."""
-    if sys.stdout.isatty():
-        _console(sys.stdout).print(what)
-        return
-    filled = StringIO()
-    _console(filled).print(what)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in filled.getvalue().splitlines()))
-
-
-def _console(file: TextIO) -> Console:
+    """Print to standard output, without the spaces that fill up lines."""
     from rich.console import Console
 
-    width = None if file.isatty() else _WIDE
-    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+    filled = StringIO()
+    terminal = sys.stdout.isatty()
+    console = Console(
+        file=filled,
+        width=_WIDE,
+        force_terminal=terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    console.print(what)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in filled.getvalue().splitlines()))

@@ -127,15 +127,16 @@ def _check_refunded(tx: Tx) -> None:
 
 
 def _check_ledger(tx: Tx) -> None:
-    """Clearing has what came in by our own account, less what went back; nothing is posted twice."""
-    clearing: dict[str, int] = defaultdict(int)
-    for row in tx.all(sa.select(PAYMENTS).where(PAYMENTS.c.payee == "self")):
-        clearing[row.currency] += row.captured_minor - row.refunded_minor
+    """Clearing and wallets have what came in, less what went back and what was sent."""
+    ours: dict[str, int] = defaultdict(int)
+    for row in tx.all(sa.select(PAYMENTS)):
+        sign = 1 if row.direction == "collect" else -1
+        ours[row.currency] += sign * row.captured_minor - row.refunded_minor
     posted: dict[str, int] = defaultdict(int)
     for row in ledger.entry_sums(tx):
-        if row.account.startswith("clearing:"):
+        if row.account.startswith(("clearing:", "wallet:")):
             posted[row.currency] += int(row.minor)
-    assert {code: n for code, n in posted.items() if n} == {code: n for code, n in clearing.items() if n}
+    assert {code: n for code, n in posted.items() if n} == {code: n for code, n in ours.items() if n}
 
 
 def check_counters(tx: Tx) -> None:

@@ -101,10 +101,8 @@ def doctor(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         data = {"ok": found.ok, "breaches": breaches.data(), "warnings": found.warnings, "checked": found.checked}
         print_json(data)
     else:
-        for checked in found.checked:
-            print_line(f"checked: {checked}")
         if found.ok:
-            print_line("All invariants hold.")
+            print_line(f"All invariants hold: {len(found.checked)} checks.")
         else:
             breaches.print_under("Broken")
         for warning in found.warnings:

@@ -114,7 +114,7 @@ def refund(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Refund a payment, once for each key: all that is left, or a part."""
+    """Refund a payment, all of it or a part, once for each key."""
     with reader(database_url) as engine:
         print_record(REFUNDS, engine.refund(payment, amount, idempotency_key=key, reason=reason), as_json)
 

@@ -65,5 +65,6 @@ def mcp(
         live=settings.live,
     )
     print_json(config)
-    if without_password(settings.database_url) != absolute_url(settings.database_url):
+    url = absolute_url(settings.database_url)
+    if without_password(url) != url:
         hint("The password is left out: give it to the server by PGPASSWORD or a .pgpass file.")

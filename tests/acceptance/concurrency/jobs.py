@@ -20,7 +20,9 @@ FIFTY = "50.00"
 
 def opened(url: str) -> PaymentManager:
     """The manager of one process, as any program opens it."""
-    return PaymentManager(url, provider="mock", throttle="off")
+    manager = PaymentManager(url, provider="mock", throttle="off")
+    manager.health()  # every connection is made
+    return manager
 
 
 class BlindGate(Gate):

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from agentpay.clock import FixedClock
 from agentpay.errors import NotSent, PaymentFailed, PolicyDenied
 from agentpay.manager import PaymentManager
+from agentpay.payments.models import Payment
 from agentpay.payments.tables import AttemptRow
 from agentpay.plans.models import BillingPeriod, Feature, PaymentPlan, PaymentType
 from agentpay.providers.outcomes import Succeeded
@@ -134,10 +135,10 @@ class Story:
         self._numbers += 1
         return f"key-{self._numbers}"
 
-    def tried(self, act: Callable[[], object]) -> None:
-        """Do something that may be refused or declined."""
+    def tried(self, act: Callable[..., object], *args: object, **more: object) -> None:
+        """Do something, under a new key, that may be refused or declined."""
         with suppress(PaymentFailed, NotSent, PolicyDenied):
-            act()
+            act(*args, **more, idempotency_key=self.key())
 
     def _operator(self) -> None:
         manager = self.manager
@@ -145,14 +146,14 @@ class Story:
         self.ids["paid"] = paid.id
         self.ids["refund"] = manager.refund(paid.id, "5.00", idempotency_key=self.key()).id
         self.ids["pending_refund"] = manager.refund(paid.id, "14.10", idempotency_key=self.key()).id
-        self.tried(lambda: manager.refund(paid.id, "14.01", idempotency_key=self.key()))
+        self.tried(manager.refund, paid.id, "14.01")
         for amount in ("13.01", "13.10", "13.11", "13.21", "13.22", "13.24", "13.25", "13.26", "13.30", "13.31"):
-            self.tried(lambda amount=amount: manager.charge("alice", amount, "USD", idempotency_key=self.key()))
-        self.ids["unknown"] = self._status("13.21").id
-        self.ids["action"] = self._status("13.11").id
+            self.tried(manager.charge, "alice", amount, "USD")
+        self.ids["not_sent"] = self._charged("13.24").id
+        self.ids["action"] = self._charged("13.11").id
         manager.continue_payment(self.ids["action"])
 
-    def _status(self, amount: str):  # type: ignore[no-untyped-def]
+    def _charged(self, amount: str) -> Payment:
         return next(one for one in self.manager.list_payments("alice") if one.amount == Decimal(amount))
 
     def _agent(self) -> None:
@@ -161,9 +162,7 @@ class Story:
         self.ids["agent_paid"] = paid.id
         self.ids["agent_refund"] = bot.refund(paid.id, "20.00", reason="partial", idempotency_key=self.key()).id
         for amount in ("13.01", "13.24", "13.21", "99.99"):
-            self.tried(
-                lambda amount=amount: bot.charge("carol", amount, "USD", description="more", idempotency_key=self.key())
-            )
+            self.tried(bot.charge, "carol", amount, "USD", description="more")
         bot.subscribe("carol", "pro", idempotency_key=self.key())
 
     def _approvals(self) -> None:
@@ -191,7 +190,7 @@ class Story:
         """A decline that was none: the money moved after all, above the cap, when other money had taken its place."""
         bot, engine = self.manager.for_agent("bot-late"), self.manager._engine
         self.clock.advance(timedelta(hours=30))
-        self.tried(lambda: bot.charge("decline-erin", "55.00", "USD", description="more", idempotency_key=self.key()))
+        self.tried(bot.charge, "decline-erin", "55.00", "USD", description="more")
         self.ids["late"] = self.manager.list_payments("decline-erin")[0].id
         for _ in range(3):
             bot.charge("erin", "50.00", "USD", description="more", idempotency_key=self.key())
@@ -204,8 +203,8 @@ class Story:
     def _subscriptions(self) -> None:
         manager = self.manager
         for customer in ("alice", "zoe", "pending-paul"):
-            self.tried(lambda customer=customer: manager.subscribe(customer, "pro", idempotency_key=self.key()))
-        self.tried(lambda: manager.subscribe("decline-olga", "pro", idempotency_key=self.key()))
+            self.tried(manager.subscribe, customer, "pro")
+        self.tried(manager.subscribe, "decline-olga", "pro")
         self.clock.advance(timedelta(days=31))
         manager.renew_due()
         manager.cancel_subscription("zoe", "pro", at_period_end=False)
@@ -221,7 +220,7 @@ class Story:
         manager.record_usage("bert", "taste", 3, idempotency_key=self.key())
         for customer in ("alice", "decline-gina"):
             manager.record_usage(customer, "calls", 123, idempotency_key=self.key())
-            self.tried(lambda customer=customer: manager.bill_usage(customer, idempotency_key=self.key()))
+            self.tried(manager.bill_usage, customer)
         manager.record_usage("alice", "calls", 3, idempotency_key=self.key())
         manager.grant_credits("frank", "20.00", idempotency_key=self.key())
         manager.record_usage("frank", "image", 4, idempotency_key=self.key())

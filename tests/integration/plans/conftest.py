@@ -1,8 +1,6 @@
-"""The shop on each database; its invariants are checked after every test."""
+"""The shop on each database. The fixture `store` has the doctor look at it after every test."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,8 +10,6 @@ from integration.usage.shop import Shop
 
 
 @pytest.fixture
-def shop(store: Store, ids: Ids) -> Iterator[Shop]:
+def shop(store: Store, ids: Ids) -> Shop:
     """A store with the services on it."""
-    made = Shop(store, ids)
-    yield made
-    made.sound()
+    return Shop(store, ids)

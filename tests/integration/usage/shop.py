@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from agentpay.access.models import Access
@@ -17,10 +17,9 @@ from agentpay.plans.models import PaymentPlan
 from agentpay.plans.service import PlanService, plan_of
 from agentpay.principal import OPERATOR
 from agentpay.storage import Store, Tx
-from agentpay.subscriptions import invariants as subscription_invariants
 from agentpay.subscriptions import lifecycle, renewals
 from agentpay.subscriptions.service import SubscriptionManager
-from agentpay.usage import invariants, queries
+from agentpay.usage import queries
 from agentpay.usage.models import UsageRecord
 from agentpay.usage.service import UsageTracker
 from agentpay_policies.money import Money, nanos_per_minor
@@ -131,21 +130,6 @@ class Shop:
         found = [price.nanos for price in self.usage.get(name).unbilled if price.currency == currency]
         return found[0] if found else 0
 
-    def sound(self) -> None:
-        """Assert the invariants of usage and subscriptions."""
-        checks = [
-            invariants.wrong_used,
-            invariants.wrong_held,
-            invariants.wrong_allocations,
-            invariants.wrong_credit_holds,
-            invariants.wrong_claims,
-            subscription_invariants.second_live,
-            subscription_invariants.gaps,
-            subscription_invariants.wrong_ends,
-        ]
-        found = self.store.read(lambda tx: {check.__name__: list(check(tx)) for check in checks})
-        assert not {name: rows for name, rows in found.items() if rows}
-
 
 def minor_nanos(minor: int, currency: str = "USD") -> int:
     """So many minor units in 10⁻⁹."""
@@ -154,6 +138,4 @@ def minor_nanos(minor: int, currency: str = "USD") -> int:
 
 def utc(year: int, month: int, day: int, hour: int = 10) -> datetime:
     """A moment; at ten o'clock, as the clock of the tests starts."""
-    from datetime import UTC
-
     return datetime(year, month, day, hour, tzinfo=UTC)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from agentpay.clock import FixedClock
 from agentpay.errors import FeatureNotAvailable, PaymentRequired, SubscriptionExpired, UsageLimitExceeded
 from agentpay.plans.models import Feature
+from agentpay.storage.types import table
 from agentpay.usage.models import FeatureUsage
+from agentpay.usage.tables import UsageAllocationRow
+from conftest import OpenStore
 from integration.usage.shop import Shop, utc
 
 
@@ -265,4 +269,36 @@ def test_what_an_ended_subscription_named_has_expired(shop: Shop, clock: FixedCl
     shop.expire()
     with pytest.raises(SubscriptionExpired):
         shop.use()
+    assert shop.check().reason == "expired"
+
+
+class Ticking:
+    """A clock that goes on by a second whenever somebody looks."""
+
+    def __init__(self, start: datetime) -> None:
+        self._next = start
+
+    def now(self) -> datetime:
+        now, self._next = self._next, self._next + timedelta(seconds=1)
+        return now
+
+
+@pytest.mark.parametrize("seconds", range(1, 6))
+def test_a_window_that_ends_while_its_lock_is_waited_for_counts_nothing_more(
+    shop: Shop, open_store: OpenStore, seconds: int
+) -> None:
+    shop.plan("free", "freemium", free_requests=1, billing_period="daily")
+    shop.customer()
+    late = Shop(open_store(clock=Ticking(utc(2026, 2, 1) - timedelta(seconds=seconds))), shop.ids)
+    made = late.use()
+    (start,) = late.store.read(lambda tx: [row.window_start for row in tx.all(sa.select(table(UsageAllocationRow)))])
+    assert start <= made.recorded_at < start + timedelta(days=1)
+
+
+def test_nothing_is_left_to_renew_though_no_job_has_run(shop: Shop, clock: FixedClock) -> None:
+    shop.plan("pro")
+    shop.subscribe("pro")
+    clock.set(utc(2026, 3, 30))
+    assert shop.check().reason == "past_due"
+    clock.set(utc(2026, 3, 31))
     assert shop.check().reason == "expired"
