@@ -90,15 +90,15 @@ def _recomputed(tx: Tx) -> list[str]:
     found: list[str] = []
     for hashed, kept in decided.items():
         if hashed in policies:
-            found += _faults(policies[hashed], kept, holds)
+            found += _faults(policies, hashed, kept, holds)
         else:
             found.append(f"decision {kept[0].decision if kept else ''}: there is no policy {hashed[:12]}")
     return found
 
 
-def _faults(policy: Policy, kept: Sequence[Kept], holds: Sequence[Row]) -> Iterator[str]:
+def _faults(policies: Mapping[str, Policy], hashed: str, kept: Sequence[Kept], holds: Sequence[Row]) -> Iterator[str]:
     """The caps of one policy's decisions that are not the policy's, or that the holds exceed."""
-    limits = dict(_limits(policy))
+    limits = dict(_limits(policies[hashed]))
     places: dict[tuple[str, ...], list[Kept]] = {}
     for one in kept:
         limit = limits.get(one.rule)
@@ -106,7 +106,7 @@ def _faults(policy: Policy, kept: Sequence[Kept], holds: Sequence[Row]) -> Itera
             yield f"decision {one.decision}: {one.rule} of its policy is not {one.cap} {one.unit}"
         else:
             places.setdefault(one.place, []).append(one)
-    by_subject = _by_subject(policy, holds, {one.subject for one in kept})
+    by_subject = _by_subject(policies, hashed, holds, {one.subject for one in kept})
     for (rule, subject, unit, operation, direction), group in places.items():
         operations = _BUDGETED if subject.startswith("budget:") else (operation,)
         directions = limits[rule].directions or (direction,)
@@ -138,21 +138,26 @@ def _value(hold: Row, unit: str) -> int:
     return int(hold.amount_minor) if hold.state in _LIVE and hold.currency == unit else 0
 
 
-def _by_subject(policy: Policy, holds: Sequence[Row], wanted: set[str]) -> Mapping[str, list[Row]]:
-    """The holds of each subject, as the policy places the agents."""
+def _by_subject(
+    policies: Mapping[str, Policy], hashed: str, holds: Sequence[Row], wanted: set[str]
+) -> Mapping[str, list[Row]]:
+    """The holds of each subject: as one policy places their agents, and in the budgets under which they were taken."""
     found: dict[str, list[Row]] = {subject: [] for subject in wanted}
     for hold in holds:
-        for subject in _subjects(policy.path(hold.agent), hold):
+        present = policies[hashed].path(hold.agent)
+        then = policies[hold.policy_hash].path(hold.agent) if hold.policy_hash in policies else ()
+        left = tuple(node for node in then if node.startswith("budget:") and node not in present)
+        for subject in (*_subjects(present, present[:1], hold), *_subjects(left, then[:1], hold)):
             if subject in found:
                 found[subject].append(hold)
     return found
 
 
-def _subjects(path: Sequence[str], hold: Row) -> Iterator[str]:
-    parts = (f"customer:{hold.customer_id}", f"payee:{hold.payee}", f"provider:{hold.provider}")
-    for node in path:
+def _subjects(nodes: Sequence[str], agent: Sequence[str], hold: Row) -> Iterator[str]:
+    parts = (f"customer:{hold.customer_id}", f"payee:{hold.payee}", f"provider:{hold.provider}", *agent)
+    for node in nodes:
         yield node
-        yield from (f"{node}|{part}" for part in (*parts, path[0]))
+        yield from (f"{node}|{part}" for part in parts)
 
 
 def _limits(policy: Policy) -> Iterator[tuple[str, Limit]]:
@@ -195,11 +200,12 @@ def _decided(tx: Tx) -> Sequence[Row]:
 
 
 def _with_late() -> sa.Select[tuple[object, ...]]:
-    """Every hold, with whether what it was taken for is flagged late."""
+    """Every hold, with whether what it was taken for is flagged late, and by which policy it was taken."""
     refunded = _PAYMENTS.alias("refunded")
     late = sa.func.coalesce(_PAYMENTS.c.late, refunded.c.late, sa.false()).label("late")
     return (
-        sa.select(_HOLDS, late)
+        sa.select(_HOLDS, late, _D.policy_hash)
+        .outerjoin(_DECISIONS, _D.id == _H.decision_id)
         .outerjoin(_PAYMENTS, _PAYMENTS.c.id == _H.owner_id)
         .outerjoin(_REFUNDS, _REFUNDS.c.id == _H.owner_id)
         .outerjoin(refunded, refunded.c.id == _REFUNDS.c.payment_id)

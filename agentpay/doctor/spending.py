@@ -33,7 +33,7 @@ _REFUNDS = table(RefundRow)
 _H, _C, _A = _HOLDS.c, _COUNTERS.c, _APPROVALS.c
 
 _LIVE: Final = ("held", "captured")
-_FACTS: Final = ("agent", "operation", "direction", "customer_id", "payee", "provider", "currency")
+_FACTS: Final = ("agent", "operation", "direction", "customer_id", "payee", "provider", "currency", "path")
 
 
 def _counters(tx: Tx) -> list[str]:
@@ -66,6 +66,7 @@ def _keys(
     payee: str,
     provider: str,
     currency: str,
+    path: str,
 ) -> tuple[CounterKey, ...]:
     request = Request(
         tool=operation,  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ def _keys(
         provider=provider,
         money=Money.from_minor(1, currency),
     )
-    return counted(policy, request)
+    return counted(policy, request, tuple(path.split("\n")))
 
 
 def _holds_of_owners(tx: Tx) -> list[str]:

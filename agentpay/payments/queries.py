@@ -75,8 +75,10 @@ def attempts(tx: Tx, subject_id: str) -> Sequence[Row]:
 
 
 def due(tx: Tx, now: datetime | None, limit: int, providers: Sequence[str]) -> Sequence[Row]:
-    """The attempts at these providers to look up by now (None: every open one), the longest due first. One whose answer nobody wrote down
-    is always due; one that a later step replaced never is."""
+    """The attempts at these providers to look up by now (None: every open one), the longest due first.
+
+    One whose answer nobody wrote down is always due; one that a later step replaced never is.
+    """
     is_due: sa.ColumnElement[bool] = _A.next_check_at.is_not(None)
     if now is not None:
         is_due = sa.or_(_A.next_check_at <= now, sa.and_(_A.outcome == "sent", is_due))

@@ -36,10 +36,11 @@ OPEN = ("pending", "approved")
 
 @dataclass(frozen=True)
 class Given:
-    """An approval that people gave: it may be used once."""
+    """An approval that people gave: it may be used once. `rules` asked for it, and `approving` gave it."""
 
     id: str
     rules: frozenset[str]
+    approving: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def given(tx: Tx, ask: Ask, now: datetime) -> Given | None:
     )
     if row is None or row.expires_at <= now or row.digest != ask.digest:
         return None
-    return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)))
+    return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)), _approving(tx, row.id))
 
 
 def give_back(tx: Tx, owner_id: str, now: datetime) -> None:
@@ -156,12 +157,14 @@ def vote(tx: Tx, approval_id: str, approver: str, verdict: str) -> Answer:
     Lock the owner first. Saying the same again changes nothing.
 
     Raises:
-        ApproverRefused: no rule of this approval asks that person.
+        ApproverRefused: no rule of this approval asks that person, or it is the one who asks.
         Conflict: it was decided or has expired, or the person said the opposite before.
     """
     row = _locked(tx, approval_id)
     now = tx.now(row.created_at)
     needs = json.loads(row.needs)
+    if approver == row.principal_id:
+        raise ApproverRefused("Nobody approves what they ask for themselves.")
     if not any(approver in need["members"] for need in needs):
         raise ApproverRefused(f"{approver} is not asked for this approval.")
     if row.status != "pending" or row.expires_at <= now:

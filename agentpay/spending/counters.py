@@ -44,6 +44,16 @@ def buckets(moment: datetime) -> dict[str, datetime]:
     return {**{grain: floored(moment, size) for grain, size in _GRAINS.items()}, "lifetime": EPOCH}
 
 
+def lock_policy(tx: Tx, *, to_change: bool) -> None:
+    """Keep the active policy, and which counters there are, as they are; or, to change them, keep everybody else out.
+
+    It comes before the subjects in the order of locks. On SQLite a write transaction already excludes every other.
+    """
+    if tx.dialect == "postgresql":
+        name = "pg_advisory_xact_lock" if to_change else "pg_advisory_xact_lock_shared"
+        tx.execute(sa.text(f"SELECT {name}(4711, 2)"))
+
+
 def lock_subjects(tx: Tx, subjects: Iterable[str]) -> None:
     """Lock agents and budgets before their counters are read: sums come from a later statement, so they are current."""
     if tx.dialect == "sqlite":

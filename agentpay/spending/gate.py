@@ -36,7 +36,7 @@ class Gate:
 
         Returns the window of the duplicate guard, by the active policy.
         """
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
         if policy is None:
             return timedelta(0)
@@ -45,7 +45,7 @@ class Gate:
 
     def permit(self, tx: Tx, request: Request) -> Denied | None:
         """Decide about something that holds no money: a check, a read, usage. None where it is allowed."""
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
         now = tx.now()
         decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
@@ -66,7 +66,7 @@ class Gate:
         An approval that people gave for this very owner and digest is used up by the decision that allows it; its hold
         is replaced by a new one of now. Without one, where the policy wants people to approve, the ask is parked.
         """
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
         path = policy.path(ask.agent) if policy is not None else ()
         counters.lock_subjects(tx, path)
@@ -75,7 +75,7 @@ class Gate:
         with tx.conn.begin_nested() as savepoint:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
-            rules = given.rules if given is not None else frozenset()
+            rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules)
             if decision.outcome == "deny":
                 savepoint.rollback()
@@ -169,9 +169,22 @@ class Gate:
     def has_approval(self, tx: Tx, owner_id: str) -> bool:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)
-        return row is not None and row.status == "approved"
+        return row is not None and row.status == "approved" and row.expires_at > tx.now()
 
     def recapture(self, tx: Tx, owner_id: str, now: datetime) -> None:
         """A success that came after the hold was let go: it counts again, even above a cap."""
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         holds.recapture(tx, owner_id, now, policies.keys_of(policies.active(tx)))
+
+
+def _answered(policy: Policy | None, agent: str, given: approvals.Given | None) -> frozenset[str]:
+    """The rules of the active policy that an approval answers: asked by them, and by enough of whom they ask now."""
+    entry = policy.agent(agent) if policy is not None else None
+    if policy is None or entry is None or given is None:
+        return frozenset()
+    return frozenset(
+        rule.id
+        for rule in entry.approvals
+        if rule.id in given.rules
+        and len(given.approving.intersection(policy.group(rule.approvers).members)) >= rule.quorum
+    )

@@ -38,6 +38,20 @@ Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """The type of a primary key that the database counts up."""
 
 
+def where(condition: str) -> dict[str, str]:
+    """The `info` of a partial index. Its condition is attached by `with_conditions`, where the schema is made: to name
+    it for a dialect loads that dialect, both of them, and would cost `import agentpay` a fifth of its time."""
+    return {"where": condition}
+
+
+def with_conditions(metadata: sa.MetaData) -> sa.MetaData:
+    """The tables, with the conditions of their partial indexes attached for both dialects."""
+    for index in (index for one in metadata.tables.values() for index in one.indexes if "where" in index.info):
+        for dialect in ("sqlite", "postgresql"):
+            index.dialect_options[dialect]["where"] = sa.text(index.info["where"])
+    return metadata
+
+
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970 of an aware moment."""
     if moment.tzinfo is None:

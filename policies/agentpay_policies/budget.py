@@ -151,7 +151,7 @@ def _lines_of(
 ) -> Iterator[_Line]:
     for limit in node.limits:
         for direction in (way for way in directions if limit.applies(way)):
-            subject = subject_of(node, limit, entry, {"customer": customer_ref})
+            subject = subject_of(node, limit, entry.subject, {"customer": customer_ref})
             for unit, cap in _units(limit, entry):
                 reading = reading_of(node, limit, subject, direction, unit, now) if subject else None
                 yield _Line(node, limit, direction, unit, cap, reading)

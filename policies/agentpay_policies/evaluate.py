@@ -24,7 +24,7 @@ from agentpay_policies.decisions import (
     Violation,
 )
 from agentpay_policies.globs import matches
-from agentpay_policies.limits import applied, check, figure, pays
+from agentpay_policies.limits import applied, check, figure, left_behind, pays
 from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, OPERATIONS, TOOL_NAMES
 from agentpay_policies.policy import EVERY_PLAN, AgentEntry, ApprovalRule, Policy, cap_in
@@ -45,12 +45,17 @@ def readings(policy: Policy | None, request: Request, now: datetime) -> tuple[Re
     return tuple(dict.fromkeys(limit.reading for limit in limits if limit.subject is not None))
 
 
-def counted(policy: Policy | None, request: Request) -> tuple[CounterKey, ...]:
-    """Every counter that the policy reads and that a hold for this request counts in; sorted, each once."""
-    entry = policy.agent(request.agent) if policy else None
-    if policy is None or entry is None:
+def counted(policy: Policy | None, request: Request, path: tuple[str, ...] = ()) -> tuple[CounterKey, ...]:
+    """Every counter that the policy reads and that a hold for this request counts in; sorted, each once.
+
+    `path` is that of a hold that was taken earlier: it counts in the budgets on it too, wherever its agent is now.
+    """
+    if policy is None:
         return ()
-    limits = applied(policy, entry, request, _ANY_TIME)
+    entry = policy.agent(request.agent)
+    limits = list(applied(policy, entry, request, _ANY_TIME)) if entry else []
+    if path:
+        limits += left_behind(policy, request, path, path[0], _ANY_TIME)
     return tuple(sorted({limit.counted for limit in limits if limit.subject is not None}))
 
 

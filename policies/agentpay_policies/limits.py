@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +11,7 @@ from agentpay_policies.codes import violation
 from agentpay_policies.decisions import COUNT, CounterKey, LimitCheck, Reading, Request, Sum, Violation
 from agentpay_policies.money import Money
 from agentpay_policies.names import Operation
-from agentpay_policies.policy import AgentEntry, Limit, Policy, cap_in
+from agentpay_policies.policy import AgentEntry, Budget, Limit, Policy, cap_in
 
 BUDGETED: Final[tuple[Operation, ...]] = ("charge", "subscribe")
 """The operations that spend from budgets, counted together."""
@@ -67,7 +67,7 @@ def nodes(policy: Policy, entry: AgentEntry, operation: Operation | None) -> Ite
         yield Node(f"{entry.pointer}.{operation}", entry.subject, (operation,), section.limits)
     if operation in BUDGETED:
         for budget in policy.budgets_of(entry):
-            yield Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, budget.limits, shared=True)
+            yield _shared(budget)
 
 
 def applied(policy: Policy, entry: AgentEntry, request: Request, now: datetime) -> Iterator[AppliedLimit]:
@@ -77,7 +77,27 @@ def applied(policy: Policy, entry: AgentEntry, request: Request, now: datetime) 
     for node in nodes(policy, entry, request.operation):
         for limit in node.limits:
             if limit.applies(request.direction) and (measure := _measure(limit, request.money)):
-                yield _apply(node, limit, entry, request, measure, now)
+                yield _apply(node, limit, entry.subject, request, measure, now)
+
+
+def left_behind(
+    policy: Policy, request: Request, path: Container[str], agent: str, now: datetime
+) -> Iterator[AppliedLimit]:
+    """The limits of the budgets on an earlier path that the agent is not under any more: what it spent under them was
+    spent. `agent` is the subject that the agent had then."""
+    if not pays(request) or request.operation not in BUDGETED:
+        return
+    present = policy.path(request.agent)
+    for budget in policy.budgets:
+        node = _shared(budget)
+        if node.subject in path and node.subject not in present:
+            for limit in node.limits:
+                if limit.applies(request.direction) and (measure := _measure(limit, request.money)):
+                    yield _apply(node, limit, agent, request, measure, now)
+
+
+def _shared(budget: Budget) -> Node:
+    return Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, budget.limits, shared=True)
 
 
 def _measure(limit: Limit, money: Money | None) -> tuple[str, int, int] | None:
@@ -89,10 +109,10 @@ def _measure(limit: Limit, money: Money | None) -> tuple[str, int, int] | None:
 
 
 def _apply(
-    node: Node, limit: Limit, entry: AgentEntry, request: Request, measure: tuple[str, int, int], now: datetime
+    node: Node, limit: Limit, agent: str, request: Request, measure: tuple[str, int, int], now: datetime
 ) -> AppliedLimit:
     unit, cap, attempted = measure
-    subject = subject_of(node, limit, entry, dimensions(request))
+    subject = subject_of(node, limit, agent, dimensions(request))
     place = subject or node.subject
     assert request.operation is not None
     return AppliedLimit(
@@ -118,12 +138,15 @@ def dimensions(request: Request) -> Dimensions:
     return {"customer": request.customer_ref, "payee": request.payee.canonical, "provider": request.provider}
 
 
-def subject_of(node: Node, limit: Limit, entry: AgentEntry, known: Dimensions) -> str | None:
-    """The subject that a limit counts in: its node, or by `per:` a part of it; None where the part is not known."""
+def subject_of(node: Node, limit: Limit, agent: str, known: Dimensions) -> str | None:
+    """The subject that a limit counts in: its node, or by `per:` a part of it; None where the part is not known.
+
+    `agent` is the subject of the agent's entry.
+    """
     if limit.per is None or (limit.per == "agent" and not node.shared):
         return node.subject
     if limit.per == "agent":
-        return f"{node.subject}|{entry.subject}"
+        return f"{node.subject}|{agent}"
     value = known.get(limit.per)
     return f"{node.subject}|{limit.per}:{value}" if value else None
 

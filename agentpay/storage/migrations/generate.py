@@ -22,7 +22,7 @@ from sqlmodel.sql.sqltypes import AutoString
 
 import agentpay
 from agentpay.storage.migrate import config, upgrade_to_head
-from agentpay.storage.types import Base, UtcTime
+from agentpay.storage.types import Base, UtcTime, with_conditions
 
 _FILE: Final = '''"""{title}"""
 
@@ -47,7 +47,7 @@ def models() -> sa.MetaData:
     for found in pkgutil.walk_packages(agentpay.__path__, "agentpay."):
         if found.name.endswith(".tables"):
             importlib.import_module(found.name)
-    return Base.metadata
+    return with_conditions(Base.metadata)
 
 
 def write(revision: str, title: str, folder: Path) -> Path:
