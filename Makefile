@@ -58,12 +58,12 @@ clean:
 
 # hatchling first, and pinned: without build isolation nothing unpinned is fetched to build with.
 .venv/.installed: .venv/.made pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt hatchling
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e .
+	$(BIN)/pip install -qq -c constraints.txt hatchling
+	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
 dist/.built: .venv/.dev pyproject.toml README.md LICENSE $(PACKED)
@@ -76,6 +76,6 @@ dist/.built: .venv/.dev pyproject.toml README.md LICENSE $(PACKED)
 	@touch $@
 
 .venv-wheel/.installed: .venv-wheel/.made dist/.built constraints.txt
-	$(WHEEL_BIN)/pip uninstall -q -y agentpay-engine
-	$(WHEEL_BIN)/pip install -q -c constraints.txt dist/*.whl
+	$(WHEEL_BIN)/pip uninstall -qq -y agentpay-engine
+	$(WHEEL_BIN)/pip install -qq -c constraints.txt dist/*.whl
 	@touch $@

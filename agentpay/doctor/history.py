@@ -45,7 +45,7 @@ _SUBSCRIPTION: Final = {
     "subscription.canceled": "canceled",
     "subscription.expired": "expired",
 }
-_APPROVAL: Final = {"denied": "approval.denied", "approved": "approval.approved", "consumed": "approval.approved"}
+_APPROVAL: Final = {"denied": "approval.denied", "approved": "approval.approved", "consumed": "approval.consumed"}
 
 
 def _payments(tx: Tx) -> list[str]:

@@ -15,7 +15,7 @@ from agentpay_policies.decisions import Violation
 from agentpay_policies.money import Money
 
 _NEXT: Final[dict[PaymentStatus, str]] = {
-    "approval_required": "Not paid yet: a person must approve. Then repeat the call with the same idempotency key.",
+    "approval_required": "A person must approve. Then repeat the call with the same idempotency key.",
     "pending": "The provider is at work. Read the payment again later; do not pay again.",
     "requires_action": "The customer must act: give them the url. Do not pay again.",
     "unknown": "The outcome is not known yet. Do not pay again: it is looked up until it is known.",

@@ -17,7 +17,7 @@ from agentpay.audit import log
 from agentpay.customers import service as customers
 from agentpay.errors import ApproverRefused, Conflict, NotFound
 from agentpay.ids import Ids
-from agentpay.principal import Principal, agent
+from agentpay.principal import SYSTEM, Principal, agent
 from agentpay.spending import holds
 from agentpay.spending.models import Approval, ApprovalStatus, Ask, Parked
 from agentpay.spending.tables import ApprovalRow, ApprovalVoteRow
@@ -99,16 +99,28 @@ def given(tx: Tx, ask: Ask, now: datetime) -> Given | None:
 
 def give_back(tx: Tx, owner_id: str, now: datetime) -> None:
     """The attempt that used an approval was never sent: it may be used again until it expires."""
-    tx.execute(
+    given = tx.all(
         sa.update(_APPROVALS)
         .where(_A.owner_id == owner_id, _A.status == "consumed", _A.expires_at > now)
         .values(status="approved")
+        .returning(_A.id)
     )
+    for row in given:
+        data = {"owner": owner_id}
+        log.record(tx, principal=SYSTEM, action="approval.given_back", object_id=row.id, data=data, at=now)
 
 
 def close(tx: Tx, approval_id: str, status: ApprovalStatus, now: datetime) -> None:
     """Let an approval end."""
     tx.execute(sa.update(_APPROVALS).where(_A.id == approval_id).values(status=status, decided_at=now))
+
+
+def use(tx: Tx, given: Given, ask: Ask, now: datetime, *, up: bool) -> None:
+    """Use an approval up for the decision that allows its payment; or, where the policy asks anew, replace it."""
+    close(tx, given.id, "consumed" if up else "expired", now)
+    action = "approval.consumed" if up else "approval.superseded"
+    data = {"owner": ask.owner_id}
+    log.record(tx, principal=agent(ask.agent), action=action, object_id=given.id, data=data, at=now)
 
 
 def pending_of(tx: Tx, agent_id: str) -> int:

@@ -77,6 +77,10 @@ class Gate:
                 holds.void(tx, ask.owner_id, now)
             rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules)
+            if (
+                decision.outcome == "approve" and rules
+            ):  # it is asked anew, and about everything: an approval is one row
+                decision = self._decide(tx, policy, ask.request, now, frozenset())
             if decision.outcome == "deny":
                 savepoint.rollback()
                 return Denied(decision.violations)
@@ -93,7 +97,7 @@ class Gate:
     ) -> Verdict:
         assert policy is not None, "nothing is granted without a policy"
         if given is not None:
-            approvals.close(tx, given.id, "consumed" if decision.outcome == "allow" else "expired", now)
+            approvals.use(tx, given, ask, now, up=decision.outcome == "allow")
         parked = approvals.park(tx, ask, decision, policy.hash, now, self.ids) if decision.needs else None
         self._hold(tx, policy, ask, decision, "approval" if parked else "attempt", now)
         return parked or Allowed()

@@ -12,7 +12,7 @@ from agentpay.ledger import queries as ledger
 from agentpay.payments.queries import ATTEMPTS, PAYMENTS, REFUNDS
 from agentpay.providers.mock import MockProvider
 from agentpay.spending import policies
-from agentpay.spending.holds import request_of
+from agentpay.spending.holds import path_of, request_of
 from agentpay.spending.tables import CounterRow, HoldRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
@@ -144,7 +144,7 @@ def check_counters(tx: Tx) -> None:
     keys_of = policies.keys_of(policies.active(tx))
     expected: dict[tuple[object, ...], int] = defaultdict(int)
     for hold in tx.all(sa.select(_HOLDS).where(_HOLDS.c.state != "void")):
-        for key in keys_of(request_of(hold)):
+        for key in keys_of(request_of(hold), path_of(hold)):
             live = hold.state in ("held", "captured")
             value = 1 if key.unit == COUNT else hold.amount_minor if live else 0
             for grain, bucket in _buckets(hold).items():

@@ -22,6 +22,7 @@ from sqlmodel.sql.sqltypes import AutoString
 
 import agentpay
 from agentpay.storage.migrate import config, upgrade_to_head
+from agentpay.storage.schema import VERSION_TABLE
 from agentpay.storage.types import Base, UtcTime, with_conditions
 
 _FILE: Final = '''"""{title}"""
@@ -56,7 +57,7 @@ def write(revision: str, title: str, folder: Path) -> Path:
     with sa.create_engine("sqlite://").connect() as conn:
         if before is not None:
             upgrade_to_head(conn)
-        context = MigrationContext.configure(conn, opts={"target_metadata": models()})
+        context = MigrationContext.configure(conn, opts={"target_metadata": models(), "version_table": VERSION_TABLE})
         ops = produce_migrations(context, models()).upgrade_ops
         assert ops is not None
         batch = before is not None  # SQLite changes a table by making it anew

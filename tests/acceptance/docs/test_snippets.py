@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ import yaml
 
 from acceptance.docs.pages import KNOWN, PAGES, ROOT, Block, blocks, of_kind, program
 from agentpay_policies.loader import load_policy
-from agentpay_policies.policy import Policy
+from agentpay_servers.plan_files import read_plans
+
+DRIVER = Path(__file__).parent / "commands.py"
 
 AGENT = "version: 1\nid: page\nagents:\n  bot:\n"
 AFTER = 'approvers:\n  finance: {members: [olga, hugo]}\nlists:\n  vendors: ["stripe:acct_1A2b3C"]\n'
@@ -48,29 +53,28 @@ def test_python_and_shell_run(page: Path, tmp_path: Path) -> None:
         script = tmp_path / f"{page.stem}.py"
         script.write_text(text, "utf-8")
         run([sys.executable, "-W", "error", script.name], tmp_path, 0, page.name)
-    for block in blocks(page):
-        if block.kind == "sh":
-            for command in block.commands():
-                run_command(command, tmp_path, block.where)
+    calls = [call for block in blocks(page) if block.kind == "sh" for call in agentpay_calls(block)]
+    done = run([sys.executable, str(DRIVER), json.dumps([words for words, _, _ in calls])], tmp_path, 0, page.name)
+    for (words, expected, where), (code, said) in zip(calls, json.loads(done), strict=True):
+        assert code == expected, f"{where}: agentpay {shlex.join(words)}\n{said}"
 
 
-def run_command(command: str, folder: Path, where: str) -> None:
-    """Run `agentpay …`; of what else stands in shell blocks, see that it exists."""
-    line, _, comment = command.partition("  #")
-    words = shlex.split(line)
-    if words[0] == "make":
-        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text("utf-8"), where
-    elif words[0] == "python":
-        assert (ROOT / words[1]).is_file(), where
-    elif words[0] == "export":
-        pytest.fail(f"{where}: a shell block cannot export; write it in text")
-    else:
-        assert words[0] == "agentpay", f"{where}: {command}"
-        expected = int(found.group(1)) if (found := re.search(r"exit (\d)", comment)) else 0
-        run(words, folder, expected, where)
+def agentpay_calls(block: Block) -> Iterator[tuple[list[str], int, str]]:
+    """The calls of `agentpay` in a shell block, each with its exit code; of what else stands there, that it exists."""
+    for command in block.commands():
+        line, _, comment = command.partition("  #")
+        first, *words = shlex.split(line)
+        if first == "make":
+            assert f"\n{words[0]}:" in (ROOT / "Makefile").read_text("utf-8"), block.where
+        elif first == "python":
+            assert (ROOT / words[0]).is_file(), block.where
+        else:
+            assert first == "agentpay", f"{block.where}: {command}"
+            found = re.search(r"exit (\d)", comment)
+            yield words, int(found.group(1)) if found else 0, block.where
 
 
-def run(words: list[str], folder: Path, expected: int, where: str) -> None:
+def run(words: list[str], folder: Path, expected: int, where: str) -> str:
     done = subprocess.run(
         words,
         cwd=folder,
@@ -78,35 +82,37 @@ def run(words: list[str], folder: Path, expected: int, where: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == expected, f"{where}: {shlex.join(words)}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 @pytest.mark.parametrize("block", of_kind("sh names"), ids=ids)
 def test_the_named_commands_exist(block: Block, tmp_path: Path) -> None:
     """The words up to the first value are a command, and its help has every option."""
-    for command in block.commands():
-        words = shlex.split(command.partition("  #")[0])
-        assert words[0] == "agentpay", block.where
-        verbs = [word for word in words[1:] if re.fullmatch(r"[a-z][a-z-]*", word)]
-        options = [word for word in words if word.startswith("--")]
-        shown = subprocess.run(
-            ["agentpay", *verbs[:2], "--help"] if len(verbs) > 1 else ["agentpay", verbs[0], "--help"],
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert shown.returncode == 0, f"{block.where}: {command}\n{shown.stderr}"
-        for option in options:
-            assert option in shown.stdout, f"{block.where}: {command}: no {option}"
+    calls = [shlex.split(command.partition("  #")[0])[1:] for command in block.commands()]
+    helps = [[*_verbs(words), "--help"] for words in calls]
+    done = json.loads(run([sys.executable, str(DRIVER), json.dumps(helps)], tmp_path, 0, block.where))
+    for words, (code, said) in zip(calls, done, strict=True):
+        assert code == 0, f"{block.where}: {words}\n{said}"
+        for option in (word for word in words if word.startswith("--")):
+            assert option in said, f"{block.where}: {words}: no {option}"
+
+
+def _verbs(words: list[str]) -> list[str]:
+    return list(takewhile(lambda word: re.fullmatch(r"[a-z][a-z-]*", word), words))
 
 
 @pytest.mark.parametrize("block", of_kind("yaml"), ids=ids)
 def test_policies_load(block: Block) -> None:
     assert load_policy(block.text).agents
+
+
+@pytest.mark.parametrize("block", of_kind("yaml plans"), ids=ids)
+def test_plans_load(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "plans.yaml").write_text(block.text, "utf-8")
+    assert read_plans(str(tmp_path / "plans.yaml"))
 
 
 @pytest.mark.parametrize("block", of_kind("yaml agent"), ids=ids)
@@ -136,4 +142,4 @@ def test_the_policies_of_the_pages_are_not_empty() -> None:
     assert len(of_kind("yaml")) >= 2
     assert len(of_kind("yaml agent")) >= 5
     assert len([page for page in PAGES if program(page)]) >= 4
-    assert isinstance(load_policy(of_kind("yaml")[0].text), Policy)
+    assert of_kind("yaml plans")

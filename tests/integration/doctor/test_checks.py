@@ -201,6 +201,14 @@ def test_a_check_finds_what_is_planted(story: Story, plant: str) -> None:
     assert [title for title in broken if not title.startswith(expected)] == []
 
 
+def test_money_above_a_cap_is_a_breach_unless_it_is_flagged_late(story: Story) -> None:
+    with planted(story, ["UPDATE payments SET late = false WHERE id = '{late}'"]) as tx:
+        found = {check.title: check.run(tx) for check in CHECKS}
+    ((title, rows),) = ((title, rows) for title, rows in found.items() if rows)
+    assert title.startswith("the holds up to every decision")
+    assert [row for row in rows if "add up to 20500, above 15000 USD" in row]
+
+
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_a_missing_trigger_is_found(story: Story, table: str) -> None:
     store = story.manager._engine.store

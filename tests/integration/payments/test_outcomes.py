@@ -54,9 +54,7 @@ def test_a_charge_succeeds_and_everything_is_written_down(shared: Bench, ana: st
         ("13.04", "suspected_fraud"),
     ],
 )
-def test_a_decline_is_raised_with_its_code_and_frees_the_money(
-    shared: Bench, ana: str, amount: str, code: str
-) -> None:
+def test_a_decline_is_raised_with_its_code_and_frees_the_money(shared: Bench, ana: str, amount: str, code: str) -> None:
     before = shared.moved()
     with pytest.raises(PaymentDeclined) as caught:
         charged(shared, ana, amount, key=f"{ana}-declined")
@@ -177,9 +175,7 @@ def test_slow_and_duplicate_answers_are_one_success(shared: Bench, ana: str, amo
 
 
 @pytest.mark.parametrize(("amount", "steps"), [("13.30", 2), ("13.31", 3)])
-def test_each_request_of_a_charge_is_an_attempt_of_its_own(
-    shared: Bench, ana: str, amount: str, steps: int
-) -> None:
+def test_each_request_of_a_charge_is_an_attempt_of_its_own(shared: Bench, ana: str, amount: str, steps: int) -> None:
     payment = charged(shared, ana, amount)
     assert payment.status == "succeeded"
     attempts = shared.attempts(payment.id)

@@ -124,9 +124,7 @@ def test_the_same_outcome_told_again_changes_nothing(own: Bench, scripted: Scrip
     assert not own.manager.get_payment(payment.id).late
 
 
-def test_a_late_refund_success_is_recorded_and_never_exceeds_the_charge(
-    own: Bench, scripted: ScriptedProvider
-) -> None:
+def test_a_late_refund_success_is_recorded_and_never_exceeds_the_charge(own: Bench, scripted: ScriptedProvider) -> None:
     payment = charged(own)
     scripted.answers = [Declined("x", "no")]
     assert code_of(lambda: own.bot.refund(payment.id, "30.00", reason="r", idempotency_key="r1")) == "PAYMENT_DECLINED"

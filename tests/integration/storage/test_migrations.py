@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 
 from agentpay.storage import Store
 from agentpay.storage.migrations import generate
-from agentpay.storage.schema import REVISION, prepare
+from agentpay.storage.schema import REVISION, VERSION_TABLE, prepare
 from agentpay.storage.triggers import APPEND_ONLY, make_append_only
 
 _POSTGRES = (
@@ -40,7 +40,9 @@ def migrated(empty_database: str) -> Iterator[Store]:
 
 def test_what_is_migrated_is_what_the_models_say(migrated: Store) -> None:
     with migrated.engine.connect() as conn:
-        context = MigrationContext.configure(conn, opts={"include_object": _ours, "compare_type": _differs})
+        context = MigrationContext.configure(
+            conn, opts={"include_object": _ours, "compare_type": _differs, "version_table": VERSION_TABLE}
+        )
         assert compare_metadata(context, generate.models()) == []
 
 
@@ -113,9 +115,9 @@ def _schema(store: Store) -> set[tuple[object, ...]]:
     with store.engine.connect() as conn:
         if store.dialect == "postgresql":
             rows = {tuple(row) for query in _POSTGRES for row in conn.exec_driver_sql(query).all()}
-            return {row for row in rows if row[0] != "alembic_version"}
+            return {row for row in rows if row[0] != "agentpay_revision"}
         rows = conn.exec_driver_sql("SELECT tbl_name, name, sql FROM sqlite_master").all()  # type: ignore[assignment]
-        return {(table, name, _clauses(sql)) for table, name, sql in rows if table != "alembic_version"}
+        return {(table, name, _clauses(sql)) for table, name, sql in rows if table != "agentpay_revision"}
 
 
 def _clauses(sql: str | None) -> tuple[str, ...]:
