@@ -8,7 +8,7 @@ from typing import Final
 
 from agentpay.audit import log
 from agentpay.billing import bills
-from agentpay.errors import AlreadySubscribed
+from agentpay.errors import AlreadySubscribed, Conflict
 from agentpay.payments.asks import Purpose
 from agentpay.principal import SYSTEM
 from agentpay.storage.transaction import Row, Tx
@@ -25,7 +25,7 @@ def purposes() -> Mapping[str, Purpose]:
     """Every purpose that a payment can have, by name. A payment for nothing but itself has none here."""
     return {
         SUBSCRIPTION: Purpose(settled=_subscription_settled, again=_subscription_again),
-        RENEWAL: Purpose(settled=_renewal_settled),
+        RENEWAL: Purpose(settled=_renewal_settled, again=_renewal_again),
         BILL: Purpose(settled=bills.settled),
     }
 
@@ -55,8 +55,16 @@ def _renewal_settled(tx: Tx, payment: Row, now: datetime) -> None:
     if payment.status == "succeeded":
         if not renewals.renew(tx, subscription_id, int(number), payment.id, now):
             _unused(tx, payment, now)
+    elif payment.status == "canceled":
+        renewals.renewal_dropped(tx, subscription_id, int(number), now)
     elif payment.status in _ENDED:
         renewals.renewal_failed(tx, subscription_id, int(number), now)
+
+
+def _renewal_again(tx: Tx, payment: Row, now: datetime) -> None:
+    subscription_id, _, number = payment.purpose_id.partition("/")
+    if not renewals.still_wanted(tx, subscription_id, int(number), now):
+        raise Conflict("The subscription is not to be renewed for that period any more.")
 
 
 def _unused(tx: Tx, payment: Row, now: datetime) -> None:

@@ -17,7 +17,7 @@ from agentpay.plans.service import plan_of
 from agentpay.principal import SYSTEM, Principal
 from agentpay.storage import keys
 from agentpay.storage.store import Store
-from agentpay.storage.transaction import Tx
+from agentpay.storage.transaction import Row, Tx
 from agentpay.subscriptions import lifecycle, queries, renewals
 from agentpay.subscriptions import service as subscriptions
 from agentpay.subscriptions.models import Subscription
@@ -72,11 +72,18 @@ class Renewing:
         counts = {"renewed": 0, "failed": 0, "waiting": 0}
         unsent = self.store.read(lambda tx: self.payments.unsent(tx, "renew", limit))
         for row in unsent:
+            if not self._wanted(row):
+                self.payments.abandon(row.id)
+                continue
             counts[self._result(lambda row=row: self.payments.continue_payment(row.id, SYSTEM).status)] += 1
         for found in self.store.read(lambda tx: renewals.renewal_due(tx, tx.now(), limit)):
             counts[self._result(lambda found=found: self._renew_one(found))] += 1
         ended = self.store.write(lambda tx: lifecycle.expire_ended(tx, tx.now()))
         return RenewalReport(**counts, ended=ended)
+
+    def _wanted(self, payment: Row) -> bool:
+        subscription_id, _, number = payment.purpose_id.partition("/")
+        return self.store.read(lambda tx: renewals.still_wanted(tx, subscription_id, int(number), tx.now(), lock=False))
 
     def _renew_one(self, found: SubscriptionRow) -> str:
         if found.free:

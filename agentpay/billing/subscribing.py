@@ -9,7 +9,7 @@ from datetime import datetime
 from agentpay.billing.purposes import SUBSCRIPTION
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import AgentPayError, IdempotencyConflict
+from agentpay.errors import AgentPayError, Conflict, IdempotencyConflict, NotFound
 from agentpay.ids import Ids
 from agentpay.payments.asks import ChargeAsk, Refused
 from agentpay.payments.models import Payment
@@ -63,23 +63,63 @@ class Subscribing:
         payment = self.payments.charge(self._ask(customer, plan, price, key, provider, principal, body))
         return self._of_payment(payment)
 
-    def cancel(self, customer: str, plan_id: str | None, *, at_period_end: bool, principal: Principal) -> Subscription:
+    def cancel(
+        self,
+        customer: str,
+        plan_id: str | None,
+        *,
+        at_period_end: bool,
+        principal: Principal,
+        key: str | None = None,
+    ) -> Subscription:
         """End a subscription, now or with its period. Ending what has ended changes nothing.
+
+        With a key, a repeat answers with the subscription that the first call ended, and ends no other.
 
         Raises:
             NotFound: the customer has none.
             Conflict: the customer has several and none is named, or its first payment is under way.
+            IdempotencyConflict: the key names another cancellation.
+            PolicyDenied: an agent may not.
         """
+        body = {"customer": customer, "plan": plan_id, "at_period_end": at_period_end}
+        hashed = keys.body_hash("cancel_subscription", body)
 
-        def write(tx: Tx) -> Subscription:
-            now = tx.now()
-            found = customers.ensure(tx, customer, ids=self.ids, now=now)
-            row, changed = lifecycle.cancel(
-                tx, found, plan_id, at_period_end=at_period_end, principal=principal, now=now
-            )
-            return replace(subscriptions.by_id(tx, row.id, now), replayed=not changed)
+        def write(tx: Tx) -> Subscription | Refused:
+            try:
+                with tx.conn.begin_nested():
+                    return self._canceled(tx, customer, plan_id, at_period_end, principal, key, hashed)
+            except AgentPayError as error:
+                return Refusals(self.throttle).record(tx, principal, "cancel_subscription", error)
 
-        return self.store.write(write)
+        return _done(self.store.write(write))
+
+    def _canceled(
+        self,
+        tx: Tx,
+        customer: str,
+        plan_id: str | None,
+        at_period_end: bool,
+        principal: Principal,
+        key: str | None,
+        hashed: str,
+    ) -> Subscription:
+        now = tx.now()
+        known = None if key is None else keys.find(tx, principal, "cancel_subscription", key, hashed)
+        if known is not None:
+            return replace(subscriptions.by_id(tx, known, now), replayed=True)
+        if principal.kind == "agent":
+            request = PolicyRequest(tool="cancel_subscription", agent=principal.id, customer=customer)
+            denied = self.gate.permit(tx, request)
+            if denied is not None:
+                raise denial(denied.violations)
+        found = customers.known(tx, customer)
+        if found is None:
+            raise NotFound("The customer has no subscription.")
+        row, changed = lifecycle.cancel(tx, found, plan_id, at_period_end=at_period_end, principal=principal, now=now)
+        if key is not None and not keys.claim(tx, principal, "cancel_subscription", key, hashed, row.id, now):
+            raise Conflict("The same cancellation is under way.", next_step="Repeat with the same key.")
+        return replace(subscriptions.by_id(tx, row.id, now), replayed=not changed)
 
     def _repeat(self, principal: Principal, key: str, body: Mapping[str, str | None]) -> Subscription | None:
         target = self.store.read(lambda tx: keys.target_of(tx, principal, "subscribe", key))
@@ -133,10 +173,7 @@ class Subscribing:
             except AgentPayError as error:
                 return Refusals(self.throttle).record(tx, principal, "subscribe", error)
 
-        done = self.store.write(write)
-        if isinstance(done, Refused):
-            raise done.error
-        return done
+        return _done(self.store.write(write))
 
     def _begin_free(
         self, tx: Tx, customer: str, plan: PaymentPlan, key: str, principal: Principal, hashed: str
@@ -187,3 +224,9 @@ class Subscribing:
             next_step="" if payment.status == "succeeded" else payment.next_step,
             replayed=payment.replayed,
         )
+
+
+def _done(stood: Subscription | Refused) -> Subscription:
+    if isinstance(stood, Refused):
+        raise stood.error
+    return stood

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from agentpay.doctor.model import Check
 from agentpay.doctor.sums import WindowSums
 from agentpay.payments.tables import PaymentRow, RefundRow
+from agentpay.spending.holds import opaque
 from agentpay.spending.tables import DecisionRow, HoldRow, PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import from_micros, table
@@ -84,19 +85,26 @@ def _without_hold(tx: Tx) -> list[str]:
 
 def _recomputed(tx: Tx) -> list[str]:
     holds, policies = tx.all(_with_late()), _policies(tx)
+    payees = {payee: opaque(tx, f"|payee:{payee}")[1:] for payee in {hold.payee for hold in holds}}
     decided: dict[str, list[Kept]] = {}
     for row in _decided(tx):
         decided.setdefault(row.policy_hash, []).extend(_kept(row) or ())
     found: list[str] = []
     for hashed, kept in decided.items():
         if hashed in policies:
-            found += _faults(policies, hashed, kept, holds)
+            found += _faults(policies, hashed, kept, holds, payees)
         else:
             found.append(f"decision {kept[0].decision if kept else ''}: there is no policy {hashed[:12]}")
     return found
 
 
-def _faults(policies: Mapping[str, Policy], hashed: str, kept: Sequence[Kept], holds: Sequence[Row]) -> Iterator[str]:
+def _faults(
+    policies: Mapping[str, Policy],
+    hashed: str,
+    kept: Sequence[Kept],
+    holds: Sequence[Row],
+    payees: Mapping[str, str],
+) -> Iterator[str]:
     """The caps of one policy's decisions that are not the policy's, or that the holds exceed."""
     limits = dict(_limits(policies[hashed]))
     places: dict[tuple[str, ...], list[Kept]] = {}
@@ -106,7 +114,7 @@ def _faults(policies: Mapping[str, Policy], hashed: str, kept: Sequence[Kept], h
             yield f"decision {one.decision}: {one.rule} of its policy is not {one.cap} {one.unit}"
         else:
             places.setdefault(one.place, []).append(one)
-    by_subject = _by_subject(policies, hashed, holds, {one.subject for one in kept})
+    by_subject = _by_subject(policies, hashed, holds, {one.subject for one in kept}, payees)
     for (rule, subject, unit, operation, direction), group in places.items():
         operations = _BUDGETED if subject.startswith("budget:") else (operation,)
         directions = limits[rule].directions or (direction,)
@@ -139,7 +147,7 @@ def _value(hold: Row, unit: str) -> int:
 
 
 def _by_subject(
-    policies: Mapping[str, Policy], hashed: str, holds: Sequence[Row], wanted: set[str]
+    policies: Mapping[str, Policy], hashed: str, holds: Sequence[Row], wanted: set[str], payees: Mapping[str, str]
 ) -> Mapping[str, list[Row]]:
     """The holds of each subject: as one policy places their agents, and in the budgets under which they were taken."""
     found: dict[str, list[Row]] = {subject: [] for subject in wanted}
@@ -147,14 +155,14 @@ def _by_subject(
         present = policies[hashed].path(hold.agent)
         then = policies[hold.policy_hash].path(hold.agent) if hold.policy_hash in policies else ()
         left = tuple(node for node in then if node.startswith("budget:") and node not in present)
-        for subject in (*_subjects(present, present[:1], hold), *_subjects(left, then[:1], hold)):
+        parts = (f"customer:{hold.customer_id}", payees[hold.payee], f"provider:{hold.provider}")
+        for subject in (*_subjects(present, (*parts, *present[:1])), *_subjects(left, (*parts, *then[:1]))):
             if subject in found:
                 found[subject].append(hold)
     return found
 
 
-def _subjects(nodes: Sequence[str], agent: Sequence[str], hold: Row) -> Iterator[str]:
-    parts = (f"customer:{hold.customer_id}", f"payee:{hold.payee}", f"provider:{hold.provider}", *agent)
+def _subjects(nodes: Sequence[str], parts: Sequence[str]) -> Iterator[str]:
     for node in nodes:
         yield node
         yield from (f"{node}|{part}" for part in parts)

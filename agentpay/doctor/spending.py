@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from agentpay.doctor.model import Check
 from agentpay.doctor.payments import OPEN
 from agentpay.payments.tables import PaymentRow, RefundRow
-from agentpay.spending import policies
+from agentpay.spending import active
 from agentpay.spending.counters import buckets
 from agentpay.spending.tables import ApprovalRow, ApprovalVoteRow, CounterRow, HoldRow
 from agentpay.storage.transaction import Row, Tx
@@ -38,7 +38,7 @@ _FACTS: Final = ("agent", "operation", "direction", "customer_id", "payee", "pro
 
 def _counters(tx: Tx) -> list[str]:
     """Every counter of every grain, against the holds that the active policy counts in it."""
-    policy = policies.active(tx)
+    policy = active.policy(tx)
     expected = Counter[tuple[CounterKey, str, object]]()
     keys_of = lru_cache(maxsize=None)(lambda *facts: _keys(policy, *facts))
     for hold in tx.all(sa.select(_HOLDS).where(_H.state != "void")):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from agentpay.audit.tables import AuditRow
 from agentpay.payments.tables import AttemptRow, PaymentRow
-from agentpay.spending import policies
+from agentpay.spending import active
 from agentpay.spending.tables import ApprovalRow, ApproverRow
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Tx
@@ -78,7 +78,7 @@ def _unused(tx: Tx) -> Iterator[str]:
 
 
 def _not_enrolled(tx: Tx) -> Iterator[str]:
-    policy = policies.active(tx)
+    policy = active.policy(tx)
     enrolled = {row.name for row in tx.all(sa.select(_APPROVERS.c.name))}
     missing = sorted(policy.approver_names() - enrolled) if policy is not None else []
     if missing:

@@ -12,6 +12,7 @@
 | a refund of a connected account's charge | connected:{payee} | clearing:{provider account} |
 | credits are given away | revenue | customer_credit:{id} |
 | credits are used | customer_credit:{id} | revenue |
+| money that moved twice | as the movement, with unallocated in place of what it was for | |
 
 Credits that are given away lower the revenue when they are given and raise it when they are used: nothing was earned.
 A customer's credit is ours to owe: its balance is never above nothing. Holds are no entries.
@@ -37,6 +38,7 @@ UNALLOCATED: Final = "unallocated"
 
 CREDIT_PREFIX: Final = "customer_credit:"
 WALLET_PREFIX: Final = "wallet:"
+CLEARING_PREFIX: Final = "clearing:"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Entry:
 
 def clearing(provider_account: str) -> str:
     """What a provider holds for us."""
-    return f"clearing:{provider_account}"
+    return f"{CLEARING_PREFIX}{provider_account}"
 
 
 def wallet(chain: int) -> str:
@@ -141,6 +143,15 @@ def credits_granted(customer_id: str, minor: int, currency: str) -> tuple[Entry,
 def credits_used(customer_id: str, minor: int, currency: str) -> tuple[Entry, ...]:
     """Usage was paid from credits."""
     return _pair(customer_credit(customer_id), REVENUE, minor, currency)
+
+
+def unallocated(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The same movement of money, when it is not known for whom: a person decides later."""
+    held = (CLEARING_PREFIX, WALLET_PREFIX)
+    return tuple(
+        entry if entry.account.startswith(held) else Entry(UNALLOCATED, entry.currency, entry.amount_minor)
+        for entry in entries
+    )
 
 
 def reversal(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from agentpay.access.models import Access
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, MoneyError, PolicyDenied, ValidationError
+from agentpay.errors import (
+    AgentPayError,
+    IdempotencyConflict,
+    MoneyError,
+    NotFound,
+    PolicyDenied,
+    ValidationError,
+)
 from agentpay.manager.wiring import Engine
 from agentpay.payments.asks import ChargeAsk, RefundAsk
 from agentpay.payments.models import Payment, Refund
@@ -93,6 +100,8 @@ class AgentHandle:
         self._checked("subscribe", lambda: (identifier(customer, "customer"), identifier(plan, "plan")))
         key = self._checked("subscribe", lambda: keys.checked_key(idempotency_key))
         self._listed("subscribe", key)
+        if not self._known("subscribe", key):
+            self._checked("subscribe", lambda: self._engine.plans.get(plan))
         return self._engine.subscribing.subscribe(customer, plan, key=key, provider=provider, principal=self._principal)
 
     def record_usage(
@@ -131,7 +140,7 @@ class AgentHandle:
                 principal=self._principal,
                 permit=permit,
             )
-        except PolicyDenied as error:
+        except (PolicyDenied, ValidationError, IdempotencyConflict) as error:
             raise self._refused("record_usage", error) from None
 
     def refund(self, payment_id: str, amount: Amount | None = None, *, reason: str, idempotency_key: str) -> Refund:
@@ -151,10 +160,11 @@ class AgentHandle:
         idempotency_key: str | None = None,
     ) -> Subscription:
         """End a customer's subscription, with its period or at once. Ending what has ended changes nothing."""
-        if idempotency_key is not None:
-            keys.checked_key(idempotency_key)
-        self._permit(Request(tool="cancel_subscription", agent=self.agent, customer=customer))
-        return self._engine.subscribing.cancel(customer, plan, at_period_end=at_period_end, principal=self._principal)
+        key = idempotency_key
+        self._checked("cancel_subscription", lambda: (identifier(customer, "customer"), key and keys.checked_key(key)))
+        return self._engine.subscribing.cancel(
+            customer, plan, at_period_end=at_period_end, principal=self._principal, key=key
+        )
 
     def get_payment(
         self, payment_id: str | None = None, *, idempotency_key: str | None = None, operation: str = "charge"
@@ -205,6 +215,8 @@ class AgentHandle:
     def get_budget(self, *, currency: str | None = None, customer: str | None = None) -> BudgetView:
         """What the agent may use, and what it may spend now."""
 
+        self._engine.payments.expire_approvals()  # what nobody approved in time holds nothing any more
+
         def read(tx: Tx) -> BudgetView:
             known = None if customer is None else customers.known(tx, customer)
             return budgets.budget(tx, self.agent, currency=currency, customer_ref=known.id if known else None)
@@ -253,7 +265,7 @@ class AgentHandle:
         """Check arguments; what they are refused for is written down as every refusal is."""
         try:
             return check()
-        except ValidationError as error:
+        except (ValidationError, NotFound) as error:
             raise self._refused(operation, error) from None
 
     def _refused(self, operation: ToolName, error: AgentPayError) -> AgentPayError:

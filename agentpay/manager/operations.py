@@ -21,7 +21,7 @@ from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
-from agentpay.spending import approvals, approvers, halts, policies
+from agentpay.spending import active, approvals, approvers, halts, policies
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
@@ -101,11 +101,11 @@ class Operations:
 
     def policy_document(self) -> Policy | None:
         """What the active policy says."""
-        return self._engine.store.read(policies.active)
+        return self._engine.store.read(active.policy)
 
     def agents(self) -> tuple[str, ...]:
         """The agents that the active policy names."""
-        policy = self._engine.store.read(policies.active)
+        policy = self._engine.store.read(active.policy)
         return () if policy is None else tuple(sorted(entry.id for entry in policy.agents))
 
     def apply_policy(self, source: str | Path | Mapping[str, object] | Policy) -> ActivePolicy:
@@ -209,7 +209,7 @@ class Operations:
         self._engine.store.write(write, accept_clock=True)
 
     def _tools_for(self, agent: str) -> frozenset[ToolName]:
-        policy = self._engine.store.read(policies.active)
+        policy = self._engine.store.read(active.policy)
         return ALWAYS_ALLOWED if policy is None else policy.tools_of(agent)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
@@ -30,7 +30,7 @@ class Attempts:
 
     ids: Ids
     installation: str
-    secret: str
+    secret: str = field(repr=False)
     monotonic: Callable[[], float]
 
     def open(

@@ -217,7 +217,7 @@ class Opening:
             provider=row.provider,
             method=row.method,
             money=Money.from_minor(row.amount_minor, row.currency),
-            plan=None if row.plan is None else row.plan.partition("@")[0],
+            plan=None if row.plan is None else row.plan.rpartition("@")[0],
             customer_ref=row.customer_id,
         )
         ask = Ask(

@@ -135,7 +135,9 @@ def of_customer(
     if agent is not None:
         statement = statement.where(_P.principal_kind == "agent", _P.principal_id == agent)
     if before is not None:
-        statement = statement.where(sa.tuple_(_P.created_at, _P.id) < sa.tuple_(*before))
+        at, last = before
+        earlier = sa.and_(_P.created_at == at, _P.id < last)  # no tuple: its parts would lose the column's own type
+        statement = statement.where(sa.or_(_P.created_at < at, earlier))
     return tx.all(statement if limit is None else statement.limit(limit))
 
 

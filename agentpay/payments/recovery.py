@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentpay.errors import ProviderUnknown
+from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
 from agentpay.payments.attempts import begun_before, stored_request
 from agentpay.payments.settling import Settling
@@ -56,8 +56,17 @@ class Recovery:
             if looked_up and self.monotonic() > end:
                 break
             looked_up += 1
-            settled += self._recover(attempt)
+            settled += self._recovered(attempt)
         return ReconcileReport(looked_up, settled, looked_up - settled, more=looked_up < len(due) or len(due) == limit)
+
+    def _recovered(self, attempt: Row) -> bool:
+        """Recover one of many: whatever keeps it from being settled, the others have their turn."""
+        try:
+            return self._recover(attempt)
+        except StorageError as exc:
+            logger.error("attempt %s cannot be settled: %s", attempt.id, exc.code)
+            self.store.write(lambda tx: self.settling.postpone(tx, attempt.id))
+            return False
 
     def recover(self, subject_id: str) -> bool:
         """Look up the newest attempt of one payment or refund, if it is open. True where it is settled now."""
@@ -75,13 +84,13 @@ class Recovery:
         outcome = self._outcome(attempt, provider)
         if outcome is None:
             return False
-        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome))
+        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
         return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
 
     def _outcome(self, attempt: Row, provider: PaymentProvider) -> Outcome | None:
         """What a look-up says of an attempt; None where it must be left as it is for now."""
+        now = self.store.read(lambda tx: tx.now())  # a look-up proves what was so when it was begun
         finding = _looked_up(provider, attempt, attempt.reference)
-        now = self.store.read(lambda tx: tx.now())
         under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
             case Found(outcome):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agentpay.customers import service as customers
-from agentpay.errors import NotFound
+from agentpay.errors import NotFound, StorageError
 from agentpay.payments import queries
 from agentpay.payments.asks import ChargeAsk, Opened, RefundAsk, Refused, Stands, Started
 from agentpay.payments.attempts import newest
@@ -77,6 +77,10 @@ class Payments:
             return None
         self.expire_approvals()
         return self._payment(self.store.write(lambda tx: self.opening.repeat(tx, known, principal)))
+
+    def abandon(self, payment_id: str) -> None:
+        """Give up a payment that was never sent and has no use any more. Nothing of it can move."""
+        self.store.write(lambda tx: self.settling.abandon(tx, payment_id))
 
     def purpose_of(self, tx: Tx, payment_id: str) -> str:
         """What a payment is for."""
@@ -210,7 +214,15 @@ class Payments:
     def expire_approvals(self, limit: int = 50) -> int:
         """End the approvals whose time has run out, so that what they hold is free. Returns how many."""
         due = self.store.read(lambda tx: approvals.due(tx, tx.now(), limit))
-        return sum(self.store.write(lambda tx, row=row: self._expire(tx, row)) for row in due)  # type: ignore[misc]
+        return sum(self._expired(row) for row in due)
+
+    def _expired(self, row: Row) -> bool:
+        """End one of many: what keeps it from ending keeps no other from it, nor a charge from being made."""
+        try:
+            return self.store.write(lambda tx: self._expire(tx, row))
+        except StorageError as exc:
+            logger.error("approval %s cannot be ended: %s", row.id, exc.code)
+            return False
 
     def _expire(self, tx: Tx, row: Row) -> bool:
         self._lock_owner(tx, row.owner_id)

@@ -7,6 +7,7 @@ It may be told the same outcome any number of times, by the call itself, by a re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,11 +24,22 @@ from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import begun_before
 from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM, Principal
-from agentpay.providers.outcomes import Declined, NotSent, Outcome, RequiresAction, Succeeded, Unknown, name_of
+from agentpay.providers.outcomes import (
+    Declined,
+    NotSent,
+    Outcome,
+    RequiresAction,
+    Succeeded,
+    Unknown,
+    checked,
+    name_of,
+)
 from agentpay.spending import approvals, holds
 from agentpay.spending.gate import Gate
 from agentpay.storage import texts
 from agentpay.storage.transaction import Row, Tx
+
+logger = logging.getLogger(__name__)
 
 BACK_OFF: Final = (timedelta(minutes=5), timedelta(hours=1), timedelta(days=1))
 """How long to wait before an open attempt is looked up again: the last one for ever."""
@@ -41,14 +53,26 @@ class Settling:
     gate: Gate
     purposes: Mapping[str, Purpose]
 
-    def settle(self, tx: Tx, attempt_id: str, outcome: Outcome, *, by: Principal = SYSTEM) -> None:
-        """Write down what became of an attempt."""
+    def settle(
+        self, tx: Tx, attempt_id: str, answer: object, *, by: Principal = SYSTEM, lease: datetime | None = None
+    ) -> None:
+        """Write down what became of an attempt; what is no outcome is Unknown.
+
+        `lease` is the end of the attempt's lease as a look-up knew it: where the sender has taken it anew since, that
+        look-up proves nothing. Of a step that a later one replaced, only a success still counts.
+        """
+        outcome = checked(answer)
         subject_id = queries.attempt(tx, attempt_id).subject_id
         refund = subject_id.startswith("ref_")
         parent = queries.payment(tx, queries.refund(tx, subject_id).payment_id, lock=True) if refund else None
         subject = (queries.refund if refund else queries.payment)(tx, subject_id, lock=True)
-        attempt = queries.attempt(tx, attempt_id)
-        if isinstance(outcome, NotSent) and begun_before(attempt, queries.attempts(tx, subject_id)) is not None:
+        attempt = queries.attempt(tx, attempt_id, lock=True)
+        if isinstance(outcome, NotSent) and lease not in (None, attempt.lease_until):
+            return
+        steps = queries.attempts(tx, subject_id)
+        if attempt.number < steps[-1].number and not isinstance(outcome, Succeeded):
+            return
+        if isinstance(outcome, NotSent) and begun_before(attempt, steps) is not None:
             outcome = Unknown(evidence="a later step was not sent; what was begun before it stands")
         name = name_of(outcome)
         if not states.says_more(attempt.outcome, name):
@@ -56,6 +80,10 @@ class Settling:
         now = tx.now(subject.updated_at, attempt.sent_at)
         self._keep_attempt(tx, attempt, outcome, now)
         step = states.after(subject.status, name)
+        if name == "succeeded" and subject.status == "succeeded":
+            self._moved_twice(tx, subject, parent, attempt, by, now)
+        if isinstance(outcome, RequiresAction) and step.status == subject.status and parent is None:
+            self._asked_again(tx, subject, outcome, now)
         if step.effect == "none" or (step.status == subject.status and step.effect == "keep"):
             return
         if parent is not None:
@@ -84,6 +112,13 @@ class Settling:
             values["evidence"] = evidence[:500]
         queries.update_attempt(tx, attempt.id, **values)
 
+    def postpone(self, tx: Tx, attempt_id: str) -> None:
+        """Look an attempt up later, because what was found could not be written down."""
+        attempt = queries.attempt(tx, attempt_id, lock=True)
+        if attempt.next_check_at is not None:
+            later = tx.now(attempt.sent_at) + BACK_OFF[min(attempt.checks, len(BACK_OFF) - 1)]
+            queries.update_attempt(tx, attempt_id, next_check_at=later, checks=attempt.checks + 1)
+
     def _apply_hold(self, tx: Tx, owner_id: str, effect: states.Effect, now: datetime) -> None:
         match effect:
             case "capture":
@@ -104,12 +139,28 @@ class Settling:
                 values["late"] = row.late or step.effect == "late"
             case RequiresAction(url=url, instructions=instructions):
                 values["url"] = url
-                texts.keep(tx, row.id, "instructions", instructions)
+                texts.replace(tx, row.id, "instructions", instructions)
             case Declined(code=code, message=message):
                 values["decline_code"] = code[:80]
                 texts.keep(tx, row.id, "decline", message[:500])
         queries.update_payment(tx, row.id, **values)
         self._purpose(tx, row, now)
+
+    def _asked_again(self, tx: Tx, row: Row, outcome: RequiresAction, now: datetime) -> None:
+        """The provider asks the customer for something else now: what it asked first is of no use any more."""
+        if outcome.url is not None:
+            queries.update_payment(tx, row.id, url=outcome.url, updated_at=now)
+        if outcome.instructions is not None:
+            texts.replace(tx, row.id, "instructions", outcome.instructions)
+
+    def _moved_twice(self, tx: Tx, row: Row, parent: Row | None, attempt: Row, by: Principal, now: datetime) -> None:
+        """Two attempts of one payment succeeded, against every proof: it is flagged, and the money is nobody's yet."""
+        queries.update_payment(tx, (parent or row).id, late=True, updated_at=now)
+        entries = postings.unallocated(self._entries(tx, row, parent))
+        ledger.post(tx, event="attempt.moved_twice", object_id=attempt.id, entries=entries, at=now, ids=self.ids)
+        data = {"attempt": attempt.id, "amount": str(row.amount_minor), "currency": row.currency}
+        log.record(tx, principal=by, action="payment.moved_twice", object_id=attempt.id, data=data, at=now)
+        logger.critical("payment %s moved money twice: attempt %s", row.id, attempt.id)
 
     def _purpose(self, tx: Tx, row: Row, now: datetime) -> None:
         meaning = self.purposes.get(row.purpose)
@@ -134,6 +185,16 @@ class Settling:
         elif step.effect in ("release", "void"):
             queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor - amount, updated_at=now)
 
+    def abandon(self, tx: Tx, payment_id: str, by: Principal = SYSTEM) -> None:
+        """A payment that was never sent is not to be tried again: it is canceled."""
+        row = queries.payment(tx, payment_id, lock=True)
+        if row.status != "not_sent":
+            return
+        now = tx.now(row.updated_at)
+        queries.update_payment(tx, payment_id, status="canceled", updated_at=now)
+        self._purpose(tx, row, now)
+        self._tell(tx, row, "payment", states.Step("canceled", "none"), "canceled", by, now)
+
     def close_unpaid(self, tx: Tx, owner_id: str, by: Principal) -> None:
         """An approval was denied or has expired: what it was about is refused, and nothing of it was ever sent."""
         refund = owner_id.startswith("ref_")
@@ -154,10 +215,15 @@ class Settling:
 
     def _post(self, tx: Tx, row: Row, parent: Row | None, now: datetime) -> None:
         """Post the movement: `row` is the payment, or the refund of `parent`."""
+        event, entries = "payment.succeeded" if parent is None else "refund.succeeded", self._entries(tx, row, parent)
+        if not ledger.post(tx, event=event, object_id=row.id, entries=entries, at=now, ids=self.ids):
+            raise StorageError(f"{event} of {row.id} was posted before.")
+
+    def _entries(self, tx: Tx, row: Row, parent: Row | None) -> tuple[postings.Entry, ...]:
         charged = parent or row
         account = f"{charged.provider}:{charged.provider_account}"
         if parent is None:
-            entries = postings.charge_captured(
+            return postings.charge_captured(
                 direction=row.direction,
                 payee=row.payee,
                 provider_account=account,
@@ -166,21 +232,17 @@ class Settling:
                 purpose="credits" if row.purpose == "credits" else "sale",
                 customer_id=row.customer_id,
             )
-        else:
-            credits = parent.purpose == "credits"
-            left = ledger.lock_credit(tx, parent.customer_id, parent.currency) if credits else 0
-            entries = postings.refunded(
-                payee=parent.payee,
-                provider_account=account,
-                money_minor=row.amount_minor,
-                currency=row.currency,
-                purpose="credits" if credits else "sale",
-                customer_id=parent.customer_id,
-                credits_left_minor=left,
-            )
-        event = "payment.succeeded" if parent is None else "refund.succeeded"
-        if not ledger.post(tx, event=event, object_id=row.id, entries=entries, at=now, ids=self.ids):
-            raise StorageError(f"{event} of {row.id} was posted before.")
+        credits = parent.purpose == "credits"
+        left = ledger.lock_credit(tx, parent.customer_id, parent.currency) if credits else 0
+        return postings.refunded(
+            payee=parent.payee,
+            provider_account=account,
+            money_minor=row.amount_minor,
+            currency=row.currency,
+            purpose="credits" if credits else "sale",
+            customer_id=parent.customer_id,
+            credits_left_minor=left,
+        )
 
     def _tell(self, tx: Tx, row: Row, kind: str, step: states.Step, outcome: str, by: Principal, now: datetime) -> None:
         """The audit row and the outbox row of a transition."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from agentpay_policies.text import storable
 
 OutcomeName = Literal["succeeded", "requires_action", "pending", "declined", "not_sent", "unknown"]
 
@@ -56,6 +58,14 @@ class Unknown:
 
 
 Outcome = Succeeded | RequiresAction | Pending | Declined | NotSent | Unknown
+
+
+def checked(answer: object) -> Outcome:
+    """What a provider answered, fit to be kept: text is mended where no database keeps it; no outcome is Unknown."""
+    if not isinstance(answer, Outcome):
+        return Unknown(evidence=f"the provider answered {type(answer).__name__}, which is no outcome")
+    mended: dict[str, Any] = {name: storable(text) for name, text in vars(answer).items() if isinstance(text, str)}
+    return replace(answer, **mended)
 
 
 def name_of(outcome: Outcome) -> OutcomeName:

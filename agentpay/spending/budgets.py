@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from agentpay.spending import counters, halts, holds, policies
+from agentpay.spending import active, counters, halts, holds
 from agentpay.storage.transaction import Tx
 from agentpay_policies.budget import BudgetView, budget_readings, budget_view
 
 
 def budget(tx: Tx, agent: str, *, currency: str | None, customer_ref: str | None) -> BudgetView:
     """The agent's budget as it stands now."""
-    policy, now = policies.active(tx), tx.now()
+    policy, now = active.policy(tx), tx.now()
     sums = {
         reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now)
         for reading in budget_readings(policy, agent, now, customer_ref)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentpay.ids import Ids
-from agentpay.spending import approvals, counters, halts, holds, policies
+from agentpay.spending import active, approvals, counters, halts, holds
 from agentpay.spending.models import Allowed, Ask, Denied, Verdict
 from agentpay.spending.tables import DecisionRow, HoldRow
 from agentpay.storage.transaction import Tx
@@ -37,7 +37,7 @@ class Gate:
         Returns the window of the duplicate guard, by the active policy.
         """
         counters.lock_policy(tx, to_change=False)
-        policy = policies.active(tx)
+        policy = active.policy(tx)
         if policy is None:
             return timedelta(0)
         counters.lock_subjects(tx, policy.path(agent))
@@ -46,14 +46,14 @@ class Gate:
     def permit(self, tx: Tx, request: Request) -> Denied | None:
         """Decide about something that holds no money: a check, a read, usage. None where it is allowed."""
         counters.lock_policy(tx, to_change=False)
-        policy = policies.active(tx)
+        policy = active.policy(tx)
         now = tx.now()
         decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
         return Denied(decision.violations) if decision.outcome == "deny" else None
 
     def unlisted(self, tx: Tx, agent: str, tool: Operation) -> Denied | None:
         """The denial of a tool that the active policy does not list for an agent; None where it is listed."""
-        policy = policies.active(tx)
+        policy = active.policy(tx)
         if policy is not None and tool in policy.tools_of(agent):
             return None
         now, request = tx.now(), Request(tool=tool, agent=agent, operation=tool)
@@ -67,7 +67,7 @@ class Gate:
         is replaced by a new one of now. Without one, where the policy wants people to approve, the ask is parked.
         """
         counters.lock_policy(tx, to_change=False)
-        policy = policies.active(tx)
+        policy = active.policy(tx)
         path = policy.path(ask.agent) if policy is not None else ()
         counters.lock_subjects(tx, path)
         now = tx.now()
@@ -129,7 +129,7 @@ class Gate:
         checks = [
             {
                 "rule": check.pointer,
-                "subject": check.subject,
+                "subject": holds.opaque(tx, check.subject),
                 "unit": check.unit,
                 "cap": str(check.cap),
                 "total": str(check.total),
@@ -178,7 +178,7 @@ class Gate:
     def recapture(self, tx: Tx, owner_id: str, now: datetime) -> None:
         """A success that came after the hold was let go: it counts again, even above a cap."""
         counters.lock_policy(tx, to_change=False)
-        holds.recapture(tx, owner_id, now, policies.keys_of(policies.active(tx)))
+        holds.recapture(tx, owner_id, now)
 
 
 def _answered(policy: Policy | None, agent: str, given: approvals.Given | None) -> frozenset[str]:

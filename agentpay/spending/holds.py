@@ -7,8 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from agentpay.spending import counters
+from agentpay.audit.log import salted
+from agentpay.spending import active, counters
 from agentpay.spending.tables import HoldRow
+from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.decisions import COUNT, CounterKey, Reading, Request
@@ -16,6 +18,7 @@ from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
 
 _HOLDS = table(HoldRow)
+_INSTALLATION = table(InstallationRow)
 _H = _HOLDS.c
 
 KeysOf = Callable[[Request, tuple[str, ...]], Iterable[CounterKey]]
@@ -44,7 +47,7 @@ def void(tx: Tx, owner_id: str, now: datetime) -> None:
     _end(tx, rows, "void", now)
 
 
-def recapture(tx: Tx, owner_id: str, now: datetime, keys_of: KeysOf) -> None:
+def recapture(tx: Tx, owner_id: str, now: datetime) -> None:
     """The money moved after all, late: count it again where it was held, even above a cap. The payment is flagged."""
     hold = tx.first(
         sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state.in_(("released", "void"))).order_by(_H.seq.desc())
@@ -53,7 +56,7 @@ def recapture(tx: Tx, owner_id: str, now: datetime, keys_of: KeysOf) -> None:
         return
     counters.lock_subjects(tx, path_of(hold))
     again = {hold.currency: hold.amount_minor} | ({COUNT: 1} if hold.state == "void" else {})
-    keys = keys_of(request_of(hold), path_of(hold))
+    keys = active.keys(tx, request_of(hold), path_of(hold))
     counters.add(tx, {key: again[key.unit] for key in keys if key.unit in again}, hold.held_at)
     _end(tx, [hold], "captured", now)
 
@@ -114,6 +117,14 @@ def subjects_of(hold: Row) -> frozenset[str]:
     return frozenset(path) | {f"{subject}|{part}" for subject in path for part in parts}
 
 
+def opaque(tx: Tx, subject: str) -> str:
+    """A counter's subject as an append-only row may hold it: an e-mail address in it is a salted hash."""
+    node, found, payee = subject.partition("|payee:")
+    if not found or "@" not in payee:
+        return subject
+    return f"{node}|payee:{salted(tx.scalar(sa.select(_INSTALLATION.c.secret)), payee)}"
+
+
 def path_of(hold: Row) -> tuple[str, ...]:
     """The subjects that a hold counts for: the agent's entry that it was taken under, budgets, and later ones."""
     return tuple(hold.path.split("\n"))
@@ -145,7 +156,9 @@ def _held(tx: Tx, owner_id: str) -> list[Row]:
 
 
 def _take_back(tx: Tx, hold: Row, unit: str, value: int) -> None:
-    counters.take_back(tx, subjects_of(hold), hold.operation, hold.direction, unit, value, hold.held_at)
+    keys = active.keys(tx, request_of(hold), path_of(hold))
+    subjects = {key.subject for key in keys if key.unit == unit}
+    counters.take_back(tx, subjects, hold.operation, hold.direction, unit, value, hold.held_at)
 
 
 def _end(tx: Tx, holds: Iterable[Row], state: str, now: datetime) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import lru_cache
 
 import sqlalchemy as sa
 
 from agentpay.audit import log
 from agentpay.errors import PolicyNotActive
 from agentpay.principal import Principal
-from agentpay.spending import counters, holds
-from agentpay.spending.holds import KeysOf
+from agentpay.spending import active, counters, holds
 from agentpay.spending.models import ActivePolicy
 from agentpay.spending.tables import PolicyRow
 from agentpay.storage.transaction import Row, Tx
@@ -22,15 +20,6 @@ from agentpay_policies.evaluate import counted
 from agentpay_policies.policy import Policy
 
 _POLICIES = table(PolicyRow)
-_NEWEST = sa.select(_POLICIES.c.version, _POLICIES.c.hash).order_by(_POLICIES.c.version.desc()).limit(1)
-
-_PARSED = lru_cache(maxsize=8)(Policy.from_json)
-
-
-def active(tx: Tx) -> Policy | None:
-    """The active policy, or None where none was ever applied."""
-    row = tx.first(_NEWEST)
-    return None if row is None else _body(tx, row.version)
 
 
 def active_row(tx: Tx) -> ActivePolicy | None:
@@ -41,7 +30,7 @@ def active_row(tx: Tx) -> ActivePolicy | None:
 
 def is_active(tx: Tx, policy: Policy) -> bool:
     """Whether the active policy is this one."""
-    row = tx.first(_NEWEST)
+    row = active.newest(tx)
     return row is not None and row.hash == policy.hash
 
 
@@ -53,13 +42,13 @@ def apply(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
     from agentpay_policies.compare import loosenings
 
     counters.lock_policy(tx, to_change=True)
-    newest = tx.first(_NEWEST)
+    newest = active.newest(tx)
     if newest is not None and newest.hash == policy.hash:
         found = active_row(tx)
         assert found is not None
         return found
     now = tx.now()
-    before = None if newest is None else _body(tx, newest.version)
+    before = None if newest is None else active.policy_of(tx, newest.version)
     loosened = loosenings(before, policy)
     version = 1 if newest is None else newest.version + 1
     tx.insert(
@@ -85,9 +74,9 @@ def adopt(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
     Raises:
         PolicyNotActive: another policy is active.
     """
-    newest = tx.first(_NEWEST)
+    newest = active.newest(tx)
     if newest is not None and newest.hash != policy.hash:
-        current = _body(tx, newest.version)
+        current = active.policy_of(tx, newest.version)
         raise PolicyNotActive(
             f"The policy given is {policy.id} ({policy.hash[:12]}); "
             f"this database decides by {current.id} ({newest.hash[:12]}), version {newest.version}."
@@ -95,23 +84,14 @@ def adopt(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
     return apply(tx, policy, principal)
 
 
-def keys_of(policy: Policy | None) -> KeysOf:
-    """Which counters a hold counts in under a policy: by its request, and the path that it was taken on."""
-    return lambda request, path: counted(policy, request, path)
-
-
 def _count_anew(tx: Tx, policy: Policy) -> None:
     holds.move_to_paths(tx, policy.path)
     counters.clear(tx)
     by_minute: dict[datetime, dict[CounterKey, int]] = {}
-    for (minute, key), value in holds.rebuilt(tx, keys_of(policy)).items():
+    for (minute, key), value in holds.rebuilt(tx, lambda request, path: counted(policy, request, path)).items():
         by_minute.setdefault(minute, {})[key] = value
     for minute, values in by_minute.items():
         counters.add(tx, values, minute)
-
-
-def _body(tx: Tx, version: int) -> Policy:
-    return _PARSED(tx.scalar(sa.select(_POLICIES.c.body).where(_POLICIES.c.version == version)))
 
 
 def _described(row: Row, *, changed: bool) -> ActivePolicy:
@@ -122,6 +102,6 @@ def _described(row: Row, *, changed: bool) -> ActivePolicy:
         applied_by=row.applied_by,
         applied_at=row.applied_at,
         loosened=tuple(json.loads(row.loosened)),
-        warnings=_PARSED(row.body).warnings,
+        warnings=active.parsed(row.body).warnings,
         changed=changed,
     )

@@ -18,7 +18,7 @@ class InstallationRow(Base, table=True):
 
     one: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     id: str
-    secret: str
+    secret: str = Field(repr=False)
     mode: str = "test"
     created_at: datetime = Field(sa_type=UtcTime)
 

@@ -17,6 +17,13 @@ def keep(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
         tx.insert_new(TextRow, owner_id=owner_id, kind=kind, body=body)
 
 
+def replace(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
+    """Keep one text of a thing in place of the one that is kept; None changes nothing."""
+    if body is not None:
+        tx.execute(sa.delete(_TEXTS).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))
+        keep(tx, owner_id, kind, body)
+
+
 def text_of(tx: Tx, owner_id: str, kind: str) -> str | None:
     """The text of a thing, or None where there is none or it was erased."""
     found: str | None = tx.scalar(sa.select(_TEXTS.c.body).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))

@@ -5,6 +5,7 @@ Every function locks the customer's slot in the plan's group first, and reads af
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -90,7 +91,7 @@ def activate(
     if after(status_of(row), "activate") is None:
         return False
     others = [other for other in queries.in_group(tx, row.customer_id, row.plan_group) if other.id != row.id]
-    if row.status == "expired" and others:
+    if row.status == "expired" and _taken_since(others, row):
         return False
     for other in others:
         _end(tx, other, "cancel", now, principal, replaced_by=row.id)
@@ -119,7 +120,7 @@ def reopen(tx: Tx, subscription_id: str, now: datetime, *, principal: Principal 
         return True
     if row.started_at is not None or after(status_of(row), "reopen") is None:
         return False
-    if queries.in_group(tx, row.customer_id, row.plan_group):
+    if _taken_since(queries.in_group(tx, row.customer_id, row.plan_group), row):
         return False
     queries.change(tx, row.id, status="incomplete", ended_at=None, updated_at=now)
     _audit(tx, "reopened", row, now, principal)
@@ -275,3 +276,10 @@ def _end(
 
 def _audit(tx: Tx, what: str, row: SubscriptionRow, now: datetime, principal: Principal, **data: object) -> None:
     record(tx, principal=principal, action=f"subscription.{what}", object_id=row.id, data=data, at=now)
+
+
+def _taken_since(others: Sequence[SubscriptionRow], row: SubscriptionRow) -> bool:
+    """Whether the group was given to another one since: not by the plan that this one was to replace."""
+    return any(
+        other.status == "incomplete" or (other.started_at or row.created_at) > row.created_at for other in others
+    )

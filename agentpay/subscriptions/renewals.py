@@ -75,6 +75,21 @@ def renewal_failed(tx: Tx, subscription_id: str, number: int, now: datetime, *, 
     return True
 
 
+def still_wanted(tx: Tx, subscription_id: str, number: int, now: datetime, *, lock: bool = True) -> bool:
+    """Whether the payment for a period may still be tried: the subscription goes on, and waits for that very period."""
+    row = (queries.locked if lock else queries.by_id)(tx, subscription_id)
+    lapsed = row.lapses_at is not None and row.lapses_at <= now
+    return row.renewing == number and status_of(row) in LIVE and not row.cancel_at_period_end and not lapsed
+
+
+def renewal_dropped(tx: Tx, subscription_id: str, number: int, now: datetime) -> None:
+    """The payment for a period is given up: nothing waits for it any more."""
+    row = queries.locked(tx, subscription_id)
+    if row.renewing == number:
+        queries.change(tx, row.id, renewing=None, updated_at=now)
+        _audit(tx, "renewal_dropped", row, now, SYSTEM, number=number)
+
+
 def _not_renewable(tx: Tx, row: SubscriptionRow, now: datetime) -> str:
     if status_of(row) not in LIVE:
         return f"The subscription is {row.status}."

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay.usage.tables import UsageCarryRow, UsageClaimRow, UsageEventRow
+from agentpay_policies.money import NANO
 
 _EVENTS = table(UsageEventRow)
 _CARRIES = table(UsageCarryRow)
@@ -19,8 +20,9 @@ _E = _EVENTS.c
 
 
 def unbilled_events(tx: Tx, customer_id: str) -> Sequence[Row]:
-    """The unbilled sum of a customer's events, by currency."""
-    query = sa.select(_E.currency, sa.func.sum(_E.unbilled_nanos).label("nanos"))
+    """The unbilled sum of a customer's events, by currency; whole units and 10⁻⁹ apart, so that no sum overflows."""
+    whole, rest = _E.unbilled_nanos // NANO, _E.unbilled_nanos % NANO
+    query = sa.select(_E.currency, sa.func.sum(whole).label("whole"), sa.func.sum(rest).label("rest"))
     return tx.all(query.where(_E.customer_id == customer_id, *_unbilled()).group_by(_E.currency))
 
 

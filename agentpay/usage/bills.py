@@ -13,14 +13,14 @@ from agentpay.errors import Conflict, NotFound
 from agentpay.principal import SYSTEM, Principal
 from agentpay.storage.transaction import Tx
 from agentpay.usage import bill_queries, queries
-from agentpay_policies.money import nanos_per_minor, whole_minor
+from agentpay_policies.money import NANO, nanos_per_minor, whole_minor
 
 
 def unbilled(tx: Tx, customer_id: str, currency: str | None = None) -> list[tuple[str, int]]:
     """What no bill has taken yet, remainders of earlier bills included: currency and 10⁻⁹ of it, where it is not 0."""
     sums: Counter[str] = Counter()
     for row in bill_queries.unbilled_events(tx, customer_id):
-        sums[row.currency] += int(row.nanos)
+        sums[row.currency] += int(row.whole) * NANO + int(row.rest)
     for row in queries.carries(tx, customer_id):
         sums[row.currency] += row.bill_nanos
     return sorted((code, nanos) for code, nanos in sums.items() if nanos and currency in (None, code))

@@ -60,4 +60,9 @@ def free_text(value: object, what: str, *, longest: int = 500) -> str:
         raise ValidationError(f"{what} must be text of 1 to {longest} characters.")
     if len(value) > longest:
         raise ValidationError(f"{what} has {len(value)} characters; at most {longest} are accepted.")
-    return "".join(char if char != "\x00" and unicodedata.category(char) != "Cs" else "\ufffd" for char in value)
+    return storable(value)
+
+
+def storable(text: str) -> str:
+    """The text with what no database keeps, NUL and lone surrogates, shown as the replacement character."""
+    return "".join(char if char != "\x00" and unicodedata.category(char) != "Cs" else "\ufffd" for char in text)

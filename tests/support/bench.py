@@ -26,8 +26,8 @@ from agentpay.providers.mock_store import books_beside
 from agentpay.spending.tables import ApprovalRow, HoldRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
-from support.ledgers import check_books, check_counters
 from support.invariants import check_invariants
+from support.ledgers import check_books, check_counters
 
 Policy = dict[str, Any]
 

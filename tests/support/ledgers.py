@@ -11,7 +11,7 @@ from agentpay.audit.queries import last_hash
 from agentpay.ledger import queries as ledger
 from agentpay.payments.queries import ATTEMPTS, PAYMENTS, REFUNDS
 from agentpay.providers.mock import MockProvider
-from agentpay.spending import policies
+from agentpay.spending import active
 from agentpay.spending.holds import path_of, request_of
 from agentpay.spending.tables import CounterRow, HoldRow
 from agentpay.storage.transaction import Row, Tx
@@ -141,10 +141,9 @@ def _check_ledger(tx: Tx) -> None:
 
 def check_counters(tx: Tx) -> None:
     """Each counter that the active policy reads is the naive sum of the holds, in every grain."""
-    keys_of = policies.keys_of(policies.active(tx))
-    expected: dict[tuple[object, ...], int] = defaultdict(int)
+    expected: dict[Any, int] = defaultdict(int)
     for hold in tx.all(sa.select(_HOLDS).where(_HOLDS.c.state != "void")):
-        for key in keys_of(request_of(hold), path_of(hold)):
+        for key in active.keys(tx, request_of(hold), path_of(hold)):
             live = hold.state in ("held", "captured")
             value = 1 if key.unit == COUNT else hold.amount_minor if live else 0
             for grain, bucket in _buckets(hold).items():

@@ -1,4 +1,4 @@
-"""The limits are exact whoever comes at once, on SQLite and PostgreSQL; and each test finds the fault in a naive way."""
+"""The limits are exact whoever comes at once, on both databases; and each test finds the fault in a naive way."""
 
 from __future__ import annotations
 

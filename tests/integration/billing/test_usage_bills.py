@@ -66,8 +66,11 @@ def test_bills_at_once_charge_the_sum_once(metered: Bench, ana: str) -> None:
 def test_usage_that_comes_while_a_bill_is_made_is_on_one_bill_or_the_next(metered: Bench, ana: str) -> None:
     used(metered, ana, 1000)
 
-    def run(n: int) -> object:
-        return used(metered, ana, 100) if n % 2 else code_of(lambda: billed(metered, ana, f"{ana}-{n}"))
+    def run(n: int) -> None:
+        if n % 2:
+            used(metered, ana, 100)
+        else:
+            code_of(lambda: billed(metered, ana, f"{ana}-{n}"))
 
     values(run_threads(8, run))
     billed(metered, ana)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_without_a_policy_every_spending_call_is_denied_and_says_how_to_write_on
         "check_access": lambda: bench.bot.check_access("ana", "f"),
         "list_payments": lambda: bench.bot.list_payments("ana"),
     }
-    assert {name: violations_of(call) for name, call in calls.items()} == dict.fromkeys(calls, ["NO_POLICY"])
+    assert {name: violations_of(call) for name, call in calls.items()} == {name: ["NO_POLICY"] for name in calls}
     with pytest.raises(PolicyDenied, match="agentpay init"):
         charge(bench, "1.00")
     assert bench.mock.requests() == []
@@ -155,8 +156,8 @@ def test_a_limit_per_something_counts_each_apart(make_bench: MakeBench, per: str
 
 def test_a_count_counts_every_attempt_that_was_sent(make_bench: MakeBench) -> None:
     bench = make_bench(policy=policy({"bot": limited(count=3, window={"rolling": "1h"})}))
-    outcomes = [violations_of(lambda amount=amount: charge(bench, amount)) for amount in
-                ("13.01", "13.24", "5.00", "13.10", "5.00")]  # fmt: skip
+    amounts = ("13.01", "13.24", "5.00", "13.10", "5.00")
+    outcomes = [violations_of(partial(charge, bench, amount)) for amount in amounts]
     # declined counts; what was never sent does not; pending does
     assert outcomes == [["PAYMENT_DECLINED"], ["NOT_SENT"], [], [], ["COUNT_EXCEEDED"]]
 
