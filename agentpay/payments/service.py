@@ -172,10 +172,10 @@ class Payments:
         """A customer's payments, the newest first: all of them, or a page of at most `limit`."""
 
         def read(tx: Tx) -> PaymentPage:
+            before = self._position(tx, cursor, agent)
             known = customers.known(tx, customer)
             if known is None:
                 return PaymentPage((), None)
-            before = self._position(tx, cursor)
             wanted = None if limit is None else limit + 1
             rows = queries.of_customer(tx, known.id, agent=agent, limit=wanted, before=before)
             shown = rows if limit is None else rows[:limit]
@@ -273,8 +273,8 @@ class Payments:
             raise NotFound(f"There is no payment {payment_id[:60]!r}.")
         return row
 
-    def _position(self, tx: Tx, cursor: str | None) -> tuple[datetime, str] | None:
+    def _position(self, tx: Tx, cursor: str | None, agent: str | None) -> tuple[datetime, str] | None:
         if cursor is None:
             return None
-        row = queries.payment(tx, cursor)
+        row = self._visible(tx, cursor, agent)
         return row.created_at, row.id

@@ -1,8 +1,8 @@
 """Fixtures with a whole engine; a conftest imports those that its folder needs.
 
 `bench` is an engine of the test's own on a fresh database; `make_bench` makes one with another policy or clock; both
-are audited after the test. `shared` is one engine for all tests of a module: each uses customers of its own (`ana`,
-`ben`), moves the clock only forwards, and leaves the policy alone.
+are audited after the test. `shared` is one engine for all tests of a module, audited after the last: each test uses
+customers of its own (`ana`, `ben`), moves the clock only forwards, and leaves the policy alone.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def shared_engine(request: pytest.FixtureRequest, databases: Databases) -> Itera
     url = databases.create(request.param)
     made = Bench(url, clock=FixedClock(START))
     yield made
+    made.check()
     made.close()
     databases.drop(url)
 
 
 @pytest.fixture
-def shared(shared_engine: Bench) -> Iterator[Bench]:
-    """One engine for all tests of a module, audited after each."""
-    yield shared_engine
-    shared_engine.check()
+def shared(shared_engine: Bench) -> Bench:
+    """One engine for all tests of a module."""
+    return shared_engine
 
 
 @pytest.fixture

@@ -141,14 +141,14 @@ def _check_ledger(tx: Tx) -> None:
 
 def check_counters(tx: Tx) -> None:
     """Each counter that the active policy reads is the naive sum of the holds, in every grain."""
-    expected: dict[Any, int] = defaultdict(int)
+    expected: defaultdict[tuple[object, ...], int] = defaultdict(int)
     for hold in tx.all(sa.select(_HOLDS).where(_HOLDS.c.state != "void")):
         for key in active.keys(tx, request_of(hold), path_of(hold)):
             live = hold.state in ("held", "captured")
             value = 1 if key.unit == COUNT else hold.amount_minor if live else 0
             for grain, bucket in _buckets(hold).items():
                 expected[key.subject, key.operation, key.direction, key.unit, grain, bucket] += value
-    found = {
+    found: dict[tuple[object, ...], int] = {
         (row.subject, row.operation, row.direction, row.unit, row.grain, row.bucket): row.value
         for row in tx.all(sa.select(_COUNTERS))
     }
