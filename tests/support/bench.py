@@ -141,7 +141,7 @@ class Bench:
         return self.manager.for_agent("bot")
 
     def enrol(self, *names: str) -> None:
-        """Enrol approvers, all with `SECRET`; its hash is worked out once for all tests, since it is dear on purpose."""
+        """Enrol approvers, all with `SECRET`. Its hash, which is dear on purpose, is worked out once for all tests."""
 
         def write(tx: Tx) -> None:
             for name in names:
