@@ -1,1 +1,1 @@
-"""."""
+"""Billing: the flows that charge for something: subscribing, renewing, usage; and granting credits."""

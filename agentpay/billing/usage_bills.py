@@ -11,7 +11,7 @@ from agentpay.billing.purposes import BILL
 from agentpay.billing.tables import BillRow
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import AgentPayError, Conflict, ValidationError
+from agentpay.errors import Conflict, ValidationError
 from agentpay.ids import Ids
 from agentpay.payments.asks import ChargeAsk
 from agentpay.payments.models import Payment
@@ -148,5 +148,5 @@ class UsageBills:
         return self.store.read(read)
 
 
-class _Grew(AgentPayError):
-    """More is unbilled than when the amount was worked out."""
+class _Grew(Exception):
+    """More is unbilled than when the amount was worked out: no refusal, so no error of ours; it is begun anew."""

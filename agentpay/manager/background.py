@@ -11,6 +11,7 @@ from typing import Final
 from agentpay.audit.seal import seal
 from agentpay.manager.wiring import Engine
 from agentpay.spending.throttle import close_minutes
+from agentpay.storage.pruning import prune_writes
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def background(engine: Engine, *, every: float = SEAL_EVERY) -> Iterator[None]:
 def start_pass(engine: Engine) -> None:
     """The bounded pass of every start: look up what was left open, end what has expired, seal what is unsealed."""
     engine.payments.reconcile()
+    prune_writes(engine.store)
     if engine.store.dialect == "postgresql":
         seal(engine.store)
 
@@ -41,6 +43,7 @@ def start_pass(engine: Engine) -> None:
 def _tidy(engine: Engine) -> None:
     engine.payments.reconcile()
     engine.store.write(lambda tx: close_minutes(tx, tx.now()))
+    prune_writes(engine.store)
 
 
 def _loop(engine: Engine, stop: threading.Event, every: float) -> None:

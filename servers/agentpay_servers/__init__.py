@@ -1,1 +1,1 @@
-"""."""
+"""What runs: the MCP server and the command line."""
