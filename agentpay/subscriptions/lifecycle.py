@@ -281,5 +281,5 @@ def _audit(tx: Tx, what: str, row: SubscriptionRow, now: datetime, principal: Pr
 def _taken_since(others: Sequence[SubscriptionRow], row: SubscriptionRow) -> bool:
     """Whether the group was given to another one since: not by the plan that this one was to replace."""
     return any(
-        other.status == "incomplete" or (other.started_at or row.created_at) > row.created_at for other in others
+        other.status == "incomplete" or (other.started_at or row.created_at) >= row.created_at for other in others
     )
