@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentpay_policies.decisions import CounterKey, Request
-from agentpay_policies.evaluate import amounts_counted, counted, readings
+from agentpay_policies.decisions import CounterKey, Request, State, Sum
+from agentpay_policies.evaluate import amounts_counted, counted, evaluate, readings
 from agentpay_policies.memo import MemoRule, render_memo
 from agentpay_policies.money import Price
 from agentpay_policies.policy import Policy
@@ -207,9 +207,6 @@ def test_the_counter_of_what_nobody_approved() -> None:
 
 
 def test_a_missing_sum_of_what_nobody_approved_is_a_denial() -> None:
-    from agentpay_policies.decisions import State
-    from agentpay_policies.evaluate import evaluate
-
     assert codes(evaluate(charge(), whole(**when(**SPLIT)), State(), NOW)) == ["EVALUATION_FAILED"]
 
 
@@ -366,3 +363,32 @@ def test_terms(term: str, longest: str, fits: bool) -> None:
     assert parse_term(term).fits(parse_term(longest)) is fits
     assert parse_term(str(parse_term(term))) == parse_term(term)
     assert Term.of("monthly", 12) == parse_term("12 months")
+
+
+# ---- what is compared with what
+
+
+def test_a_payee_is_matched_whole() -> None:
+    policy = whole(bot__payees={"allow": ["stripe:acct_1", ANA]}, bot__charge=BOTH)
+    assert decide(policy, charge(payee="stripe:acct_1")).outcome == "allow"
+    for other in ("stripe:acct_12", "paypal:ana@example.com.evil.com", "paypal:ana@example.co"):
+        assert codes(decide(policy, charge(payee=other))) == ["PAYEE_NOT_ALLOWED"]
+
+
+def test_what_is_held_is_spent() -> None:
+    policy = whole(bot__charge__limits=[CAP])
+    (reading,) = readings(policy, charge(), NOW)
+    held = State({reading: Sum(9500, held=9500)})
+    assert codes(evaluate(charge("5.01"), policy, held, NOW)) == ["LIMIT_EXCEEDED"]
+    assert evaluate(charge("5.00"), policy, held, NOW).outcome == "allow"
+
+
+def test_the_category_is_the_operators_word() -> None:
+    """Whatever the model writes into any text of a request, the payee's category stays the operator's."""
+    limits = {"limits": [CAP | {"per": "category"}]}
+    policy = whole(**OPEN | {"bot__categories": {"allow": ["food"]}, "bot__charge": BOTH | limits})
+    words = {"method": "food", "plan": "food", "customer": "food", "customer_ref": "food"}
+    assert codes(decide(policy, charge(payee=OTHER, **words))) == ["CATEGORY_NOT_ALLOWED"]
+    (counter,) = counted(policy, charge(payee=OTHER, **words))
+    assert counter.subject == "agent:bot|category:travel"
+    assert {name for name in Request.__dataclass_fields__ if "categor" in name} == set()

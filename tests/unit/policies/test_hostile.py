@@ -219,10 +219,16 @@ def test_many_categories_limits_and_patterns_load_in_time() -> None:
 
 # ---- fuzz
 
-WORDS = ["*", "self", "5 USD", "-5 USD", "1h", "08:30", "true", "approve", "warn", "any", "lifetime", "", " ", "\x00",
-         "\u202e", "send", "collect", "monthly", "2026-01-01T00:00:00Z", "mon", "@vendors", "food", "paid", "{payment}", "x" * 400]  # fmt: skip
-VALUES: list[Any] = [*WORDS, None, True, False, 0, 1, -1, 10**30, 0.8, float("nan"), float("inf"), [], {}, ["self"], [[]],
-                     {"allow": ["*"]}, {"shadow": True}, b"x", ("a",), {1: 2}, {"": ""}]  # fmt: skip
+WORDS = [
+    *["*", "self", "5 USD", "-5 USD", "1h", "08:30", "true", "approve", "warn", "any", "lifetime", "", " ", "\x00"],
+    *["send", "collect", "monthly", "2026-01-01T00:00:00Z", "mon", "@vendors", "food", "paid", "{payment}", "\u202e"],
+    "x" * 400,
+]
+VALUES: list[Any] = [
+    *WORDS,
+    *[None, True, False, 0, 1, -1, 10**30, 0.8, float("nan"), float("inf"), [], {}, ["self"], [[]], b"x", ("a",)],
+    *[{"allow": ["*"]}, {"shadow": True}, {1: 2}, {"": ""}],
+]
 
 
 def _paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
