@@ -1,6 +1,6 @@
 """Deliberate mutants: one fault put into the code each, and the test that must fail for it.
 
-Run all with `python -m tests.mutants` from the repository, some with `python -m tests.mutants NAME …`.
+Run all from the repository with `PYTHONPATH=tests python -m mutants`, some with `… -m mutants NAME …`.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from tests.mutants import Mutant
-from tests.mutants.policies import MUTANTS
+from mutants import Mutant
+from mutants.policies import MUTANTS
 
 ROOT: Final = Path(__file__).parents[2]
 FLOORS: Final = ("policies", "tools", "servers")

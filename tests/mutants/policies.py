@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants import Mutant
+from mutants import Mutant
 
 _P: Final = "policies/agentpay_policies"
 _T: Final = "tests/unit/policies"
