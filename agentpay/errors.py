@@ -2,7 +2,12 @@
 
 AgentPayError
 ├── ValidationError                   INVALID_ARGUMENT
+│   ├── MoneyError                    AMOUNT_INVALID
+│   │   ├── CurrencyUnknown           CURRENCY_UNKNOWN
+│   │   └── CurrencyMismatch          CURRENCY_MISMATCH
+│   └── PayeeInvalid                  PAYEE_INVALID
 ├── ConfigurationError                CONFIGURATION_INVALID
+│   ├── PolicyError                   POLICY_INVALID
 │   ├── PolicyNotActive               POLICY_NOT_ACTIVE
 │   ├── ProviderUnknown               PROVIDER_UNKNOWN
 │   ├── ModeMismatch                  MODE_MISMATCH
@@ -295,7 +300,7 @@ class ApproverLocked(ApproverRefused):
 
 
 class ProviderError(AgentPayError):
-    """The provider did not do what was asked, and no money moved by it."""
+    """The provider did not do what was asked, or did not say. Look the payment up before anything is paid again."""
 
     code = "PROVIDER_ERROR"
     default_next_step = "Look at the provider's health, then repeat with the same key."

@@ -105,12 +105,14 @@ def open_store(database: str, clock: Clock, ids: Ids) -> Iterator[OpenStore]:
 
 
 @pytest.fixture
-def store(open_store: OpenStore) -> Iterator[Store]:
-    """An opened store on a fresh database, the installation made; after the test its invariants are checked."""
+def store(open_store: OpenStore, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An opened store on a fresh database, the installation made; after the test its invariants are checked, unless it
+    is marked `breaks_invariants`."""
     made = open_store()
     install(made, mode="test")
     yield made
-    check_invariants(made)
+    if request.node.get_closest_marker("breaks_invariants") is None:
+        check_invariants(made)
 
 
 @pytest.fixture(scope="session")

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
+from agentpay.audit.verify import Verification, verify
+from agentpay.doctor import books, decisions, history, payments, spending, subscriptions, usage, warnings
+from agentpay.doctor.model import Breach, Check, Examination
 from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
 
+__all__ = ["CHECKS", "Breach", "Check", "Examination", "examine"]
 
-@dataclass(frozen=True)
-class Breach:
-    """An invariant that does not hold: which one, what is wrong, and the rows that show it."""
+CHECKS: Final[tuple[Check, ...]] = (
+    *books.CHECKS,
+    *decisions.CHECKS,
+    *spending.CHECKS,
+    *payments.CHECKS,
+    *usage.CHECKS,
+    *subscriptions.CHECKS,
+    *history.CHECKS,
+)
+"""Every check, by its invariant of the design. The audit's own verification and the webhooks stand apart."""
 
-    invariant: int
-    what: str
-    rows: tuple[str, ...]
+AUDIT: Final = "the audit verifies: every row by its bytes, every object's history, the chain over all"
+_WEBHOOKS: Final = "6: webhooks are not received yet: nothing to check"
 
-
-@dataclass(frozen=True)
-class Examination:
-    """What the doctor found. `warnings` weaken the promise without breaking it; `checked` says what was looked at."""
-
-    ok: bool
-    breaches: tuple[Breach, ...]
-    warnings: tuple[str, ...]
-    checked: tuple[str, ...]
+MOST_ROWS: Final = 50
+"""How many rows of one breach are named."""
 
 
 def examine(store: Store) -> Examination:
-    """Examine everything on one snapshot of the database.
+    """Examine everything: the rows on one snapshot of the database, the audit on one of its own.
 
     Raises:
         StorageError: the database does not answer.
     """
-    store.read(lambda tx: tx.dialect)
-    return Examination(ok=True, breaches=(), warnings=(), checked=())
+
+    def read(tx: Tx) -> tuple[list[Breach], list[str], bool]:
+        return _broken(tx), warnings.of_rows(tx), warnings.asks_people(tx)
+
+    breaches, told, asks_people = store.read(read)
+    audit = verify(store)
+    if audit.faults:
+        breaches.append(Breach(9, AUDIT, audit.faults))
+    told += [*_unsealed(audit), *warnings.of_file(store, asks_people=asks_people)]
+    ordered = tuple(sorted(breaches, key=lambda breach: breach.invariant))
+    return Examination(ok=not ordered, breaches=ordered, warnings=tuple(told), checked=_checked())
+
+
+def _broken(tx: Tx) -> list[Breach]:
+    found = ((check, check.run(tx)) for check in CHECKS)
+    return [Breach(check.invariant, check.title, _some(rows)) for check, rows in found if rows]
+
+
+def _some(rows: list[str]) -> tuple[str, ...]:
+    more = [f"and {len(rows) - MOST_ROWS} more"] if len(rows) > MOST_ROWS else []
+    return (*rows[:MOST_ROWS], *more)
+
+
+def _checked() -> tuple[str, ...]:
+    titles = [f"{check.invariant}: {check.title}" for check in CHECKS]
+    return tuple(sorted([*titles, _WEBHOOKS, f"9: {AUDIT}"]))
+
+
+def _unsealed(audit: Verification) -> list[str]:
+    """On SQLite a row that is not sealed is a fault already."""
+    if not audit.unsealed or audit.faults:
+        return []
+    return [f"{audit.unsealed} rows of the audit are not sealed yet: run agentpay reconcile, or start a server."]

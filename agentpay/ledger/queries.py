@@ -57,6 +57,12 @@ def running_balance(tx: Tx, account: Account) -> int:
     return int(tx.scalar(sa.select(_BALANCES.c.balance_minor).where(_is(account))) or 0)
 
 
+def running_balances(tx: Tx, name: str) -> list[Row]:
+    """The running balances of an account: (currency, balance_minor), by currency."""
+    query = sa.select(_BALANCES.c.currency, _BALANCES.c.balance_minor).where(_BALANCES.c.account == name)
+    return list(tx.all(query.order_by(_BALANCES.c.currency)))
+
+
 def entry_sum(tx: Tx, account: Account) -> int:
     """The sum of an account's entries."""
     name, currency = account

@@ -54,6 +54,12 @@ def credit_available(tx: Tx, customer_id: str, currency: str) -> int:
     return -queries.running_balance(tx, (customer_credit(customer_id), currency))
 
 
+def credits_available(tx: Tx, customer_id: str) -> dict[str, int]:
+    """The credits that a customer has, in minor units, by currency; for showing."""
+    rows = queries.running_balances(tx, customer_credit(customer_id))
+    return {row.currency: -row.balance_minor for row in rows}
+
+
 def lock_credit(tx: Tx, customer_id: str, currency: str) -> int:
     """The same, with the account locked until the end of the write: what is decided by it stays true."""
     return -queries.lock_balance(tx, (customer_credit(customer_id), currency))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
 
 from agentpay.access.models import Access
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, MoneyError, ValidationError
+from agentpay.errors import AgentPayError, MoneyError, PolicyDenied, ValidationError
 from agentpay.manager.wiring import Engine
 from agentpay.payments.asks import ChargeAsk, RefundAsk
 from agentpay.payments.models import Payment, Refund
@@ -17,7 +18,7 @@ from agentpay.payments.service import PaymentPage
 from agentpay.plans.models import PaymentPlan
 from agentpay.principal import Principal, agent
 from agentpay.spending import approvals, budgets
-from agentpay.spending.models import Approval
+from agentpay.spending.models import Approval, Denied
 from agentpay.storage import keys
 from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.models import Subscription
@@ -25,7 +26,7 @@ from agentpay.usage.models import UsageRecord
 from agentpay_policies.budget import BudgetView
 from agentpay_policies.decisions import Request
 from agentpay_policies.money import Amount, Money, Price, parse_decimal
-from agentpay_policies.names import ToolName
+from agentpay_policies.names import Operation, ToolName
 from agentpay_policies.payees import Payee
 from agentpay_policies.text import free_text, identifier
 
@@ -84,12 +85,14 @@ class AgentHandle:
                 distinct_from=distinct_from,
             ),
         )
+        self._listed("charge", ask.key)
         return self._engine.payments.charge(ask)
 
     def subscribe(self, customer: str, plan: str, *, idempotency_key: str, provider: str | None = None) -> Subscription:
         """Subscribe a customer to a plan and charge its first period."""
         self._checked("subscribe", lambda: (identifier(customer, "customer"), identifier(plan, "plan")))
         key = self._checked("subscribe", lambda: keys.checked_key(idempotency_key))
+        self._listed("subscribe", key)
         return self._engine.subscribing.subscribe(customer, plan, key=key, provider=provider, principal=self._principal)
 
     def record_usage(
@@ -102,28 +105,41 @@ class AgentHandle:
         currency: str | None = None,
         idempotency_key: str,
     ) -> UsageRecord:
-        """Record that a customer used a feature. Known keys are answered without a decision: they record nothing."""
+        """Record that a customer used a feature. Known keys are answered without a decision: they record nothing.
+
+        The policy's `max_cost` bounds what the use costs, whether the agent or the customer's plan sets the price.
+        """
         key = self._checked("record_usage", lambda: keys.checked_key(idempotency_key))
-        if not self._known("record_usage", key):
-            priced = self._checked("record_usage", lambda: None if cost is None else Price(cost, currency or "USD"))
-            request = Request(
-                tool="record_usage",
-                agent=self.agent,
-                operation="record_usage",
-                customer=customer,
-                quantity=quantity,
-                cost=priced,
-            )
-            self._admit(request)
-        return self._engine.usage.record(
-            customer, feature, quantity, cost=cost, currency=currency, idempotency_key=key, principal=self._principal
+        request = Request(
+            tool="record_usage", agent=self.agent, operation="record_usage", customer=customer, quantity=quantity
         )
+
+        def permit(tx: Tx, price: Price | None) -> AgentPayError | None:
+            denied = self._engine.gate.permit(tx, replace(request, cost=price))
+            return denial(denied.violations) if denied else None
+
+        if not self._known("record_usage", key):
+            self._admit(request)
+        try:
+            return self._engine.usage.record(
+                customer,
+                feature,
+                quantity,
+                cost=cost,
+                currency=currency,
+                idempotency_key=key,
+                principal=self._principal,
+                permit=permit,
+            )
+        except PolicyDenied as error:
+            raise self._refused("record_usage", error) from None
 
     def refund(self, payment_id: str, amount: Amount | None = None, *, reason: str, idempotency_key: str) -> Refund:
         """Refund one of the agent's own charges (others where its policy says so): all that is left, or a part."""
         ask = self._checked(
             "refund", lambda: refund_ask(self._principal, payment_id, amount, reason=reason, key=idempotency_key)
         )
+        self._listed("refund", ask.key)
         return self._engine.payments.refund(ask)
 
     def cancel_subscription(
@@ -198,6 +214,18 @@ class AgentHandle:
     def _known(self, operation: str, key: str) -> bool:
         return self._engine.store.read(lambda tx: keys.target_of(tx, self._principal, operation, key)) is not None
 
+    def _listed(self, operation: Operation, key: str) -> None:
+        """Refuse a new key for a tool that the policy does not list, before anything that it names is looked up."""
+
+        def read(tx: Tx) -> Denied | None:
+            if keys.target_of(tx, self._principal, operation, key) is not None:
+                return None
+            return self._engine.gate.unlisted(tx, self.agent, operation)
+
+        denied = self._engine.store.read(read)
+        if denied is not None:
+            raise self._refused(operation, denial(denied.violations))
+
     def _permit(self, request: Request) -> None:
         """Decide about a call that moves nothing; a refusal is written down."""
         denied = self._engine.store.read(lambda tx: self._engine.gate.permit(tx, request))
@@ -210,20 +238,16 @@ class AgentHandle:
 
         def write(tx: Tx) -> AgentPayError | None:
             now = tx.now()
-            throttled = throttle.check(tx, self.agent, now)
-            if throttled is not None:
-                return throttled
             denied = self._engine.gate.permit(tx, request)
-            if denied is not None:
-                error = denial(denied.violations)
-                Refusals(throttle).record(tx, self._principal, request.tool, error)
-                return error
+            error = throttle.check(tx, self.agent, now) or (denial(denied.violations) if denied else None)
+            if error is not None:
+                return Refusals(throttle).record(tx, self._principal, request.tool, error).error
             throttle.count_new_key(tx, self.agent, now)
             return None
 
-        error = self._engine.store.write(write)
-        if error is not None:
-            raise error
+        refused = self._engine.store.write(write)
+        if refused is not None:
+            raise refused
 
     def _checked(self, operation: ToolName, check: Callable[[], T]) -> T:
         """Check arguments; what they are refused for is written down as every refusal is."""
@@ -233,17 +257,13 @@ class AgentHandle:
             raise self._refused(operation, error) from None
 
     def _refused(self, operation: ToolName, error: AgentPayError) -> AgentPayError:
-        """Write a refusal down, unless the agent has had so many that it is throttled."""
-        throttle = self._engine.throttle
+        return note_refusal(self._engine, self.agent, operation, error)
 
-        def write(tx: Tx) -> AgentPayError:
-            throttled = throttle.check(tx, self.agent, tx.now())
-            if throttled is not None:
-                return throttled
-            Refusals(throttle).record(tx, self._principal, operation, error)
-            return error
 
-        return self._engine.store.write(write)
+def note_refusal(engine: Engine, agent_id: str, tool: ToolName, error: AgentPayError) -> AgentPayError:
+    """Write an agent's refusal down; what is answered is that, or that the agent is throttled."""
+    refusals = Refusals(engine.throttle)
+    return engine.store.write(lambda tx: refusals.record(tx, agent(agent_id), tool, error)).error
 
 
 def charge_ask(

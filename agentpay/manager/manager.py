@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from agentpay.access.models import Access
 from agentpay.billing.credits import CreditGrant
 from agentpay.billing.renewing import RenewalReport
 from agentpay.billing.usage_bills import Bill
 from agentpay.clock import Clock
+from agentpay.errors import AgentPayError
 from agentpay.ids import Ids
-from agentpay.manager.agent import AgentHandle, charge_ask, refund_ask
+from agentpay.manager import background
+from agentpay.manager.agent import AgentHandle, charge_ask, note_refusal, refund_ask
 from agentpay.manager.opening import open_engine
 from agentpay.manager.operations import Operations
-from agentpay.manager.wiring import Engine, start_pass
+from agentpay.manager.wiring import Engine
 from agentpay.payments.models import Payment, Refund
 from agentpay.payments.recovery import ReconcileReport
 from agentpay.plans.models import PaymentPlan
@@ -26,7 +30,7 @@ from agentpay.storage.choices import Storage
 from agentpay.subscriptions.models import Subscription
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.models import Usage, UsageRecord
-from agentpay.usage.service import Reservation, UsageTracker
+from agentpay.usage.service import DEFAULT_LIFE, Reservation, UsageTracker
 from agentpay_policies.money import Amount, Money
 from agentpay_policies.names import ToolName
 from agentpay_policies.policy import Policy
@@ -40,8 +44,9 @@ class PaymentManager(Operations):
 
     `storage` is a URL (`memory://`, `sqlite:///file`, `postgresql://…`) or a storage object; `provider` a name, a
     provider, or several, of which the first is the default; `policy` a file, the name of a ready one, a mapping or a
-    `Policy`: it becomes the active one where none is. What is not given comes from the settings. Every start looks up
-    what an earlier run left open. Safe to share between threads; close it, or use it in a `with`.
+    `Policy`: it becomes the active one where none is (False: none is given, whatever the settings say). What is not
+    given comes from the settings. Every start looks up what an earlier run left open. Safe to share between threads;
+    close it, or use it in a `with`.
 
     Raises:
         ConfigurationError: a setting, a provider or the policy is wrong; see its kinds.
@@ -53,7 +58,7 @@ class PaymentManager(Operations):
         storage: str | Storage | None = None,
         *,
         provider: str | PaymentProvider | Sequence[str | PaymentProvider] | None = None,
-        policy: str | Path | Mapping[str, object] | Policy | None = None,
+        policy: str | Path | Mapping[str, object] | Policy | Literal[False] | None = None,
         default_plan: str | None = None,
         throttle: str | None = None,
         clock: Clock | None = None,
@@ -68,7 +73,7 @@ class PaymentManager(Operations):
             clock=clock,
             ids=ids,
         )
-        start_pass(self._engine)
+        background.start_pass(self._engine)
 
     @property
     def usage(self) -> UsageTracker:
@@ -88,6 +93,13 @@ class PaymentManager(Operations):
     def tools_for(self, agent: str) -> frozenset[ToolName]:
         """The tools that the active policy lists for an agent."""
         return self._tools_for(agent)
+
+    def note_refusal(self, agent: str, tool: ToolName, error: AgentPayError) -> AgentPayError:
+        """For a tool server: write down a call that it refused by itself, such as for arguments that fit no schema.
+
+        Returns what to answer: `error`, or `Throttled` where the agent has had too many refusals in this minute.
+        """
+        return note_refusal(self._engine, agent, tool, error)
 
     def create_plan(self, plan: PaymentPlan) -> PaymentPlan:
         """Store a plan. The same content again is the same version; another is a new one, for new subscribers."""
@@ -121,9 +133,19 @@ class PaymentManager(Operations):
             customer, feature, quantity, cost=cost, currency=currency, idempotency_key=idempotency_key
         )
 
-    def reserve_usage(self, customer: str, feature: str, quantity: int = 1, *, idempotency_key: str) -> Reservation:
-        """Take a quantity before it is used; commit or release what comes back."""
-        return self._engine.usage.reserve(customer, feature, quantity, idempotency_key=idempotency_key)
+    def reserve_usage(
+        self,
+        customer: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        idempotency_key: str,
+        expires_in: timedelta = DEFAULT_LIFE,
+    ) -> Reservation:
+        """Take a quantity before it is used; commit or release what comes back. It is free again after `expires_in`."""
+        return self._engine.usage.reserve(
+            customer, feature, quantity, idempotency_key=idempotency_key, expires_in=expires_in
+        )
 
     def get_usage(self, customer: str, feature: str | None = None) -> Usage:
         """What a customer has used and has left, and what is unbilled."""
@@ -246,6 +268,10 @@ class PaymentManager(Operations):
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
         """Ask the providers about everything that is not final. It looks up, and never starts anything."""
         return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+
+    def background(self) -> AbstractContextManager[None]:
+        """For a server: while the block runs, the audit is sealed, open payments are looked up and approvals expire."""
+        return background.background(self._engine)
 
     def close(self) -> None:
         """Let go of providers and of the database."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agentpay.clock import Clock
 from agentpay.errors import ConfigurationError
@@ -18,8 +18,6 @@ from agentpay.spending.throttle import Throttle
 from agentpay.storage.choices import Storage, storage_url
 from agentpay.storage.schema import prepare
 from agentpay.storage.store import Store
-from agentpay_policies.files import ready_file
-from agentpay_policies.loader import load_mapping, load_policy
 from agentpay_policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -33,19 +31,20 @@ def open_engine(
     storage: str | Storage | None,
     *,
     provider: ProviderSource | None,
-    policy: PolicySource | None,
+    policy: PolicySource | Literal[False] | None,
     default_plan: str | None,
     throttle: str | None,
     clock: Clock | None,
     ids: Ids | None,
     upgrade: bool | None = None,
 ) -> Engine:
-    """The engine of a database, with whatever was not given taken from the settings."""
+    """The engine of a database, with whatever was not given taken from the settings. `policy=False`: none is given,
+    whatever the settings say."""
     from agentpay.settings import load_settings
 
     settings = load_settings()
-    source = policy if policy is not None else settings.policy
-    parsed = None if source is None else read_policy(source)
+    source = settings.policy if policy is None else policy
+    parsed = None if source is None or source is False else read_policy(source)
     store = Store(storage_url(storage) if storage is not None else settings.database_url, clock=clock, ids=ids)
     try:
         prepare(store, upgrade=upgrade)
@@ -71,6 +70,9 @@ def read_policy(source: PolicySource) -> Policy:
         ConfigurationError: there is no such file; the message has its full path.
         PolicyError: the file is no policy, with every fault.
     """
+    from agentpay_policies.files import ready_file
+    from agentpay_policies.loader import load_mapping, load_policy
+
     match source:
         case Policy():
             return source

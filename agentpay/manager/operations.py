@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.doctor.checks import Examination, examine
-from agentpay.manager.opening import read_policy
+from agentpay.ledger import service as ledger
+from agentpay.manager.opening import open_engine, read_policy
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
@@ -21,11 +23,16 @@ from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
 from agentpay.spending import approvals, approvers, halts, policies
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
+from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
 from agentpay_policies.decisions import Halt
+from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
 from agentpay_policies.policy import Policy
 from agentpay_policies.text import identifier
+
+if TYPE_CHECKING:
+    from agentpay.doctor.checks import Examination
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +99,10 @@ class Operations:
         """The policy by which this database decides."""
         return self._engine.store.read(policies.active_row)
 
+    def policy_document(self) -> Policy | None:
+        """What the active policy says."""
+        return self._engine.store.read(policies.active)
+
     def agents(self) -> tuple[str, ...]:
         """The agents that the active policy names."""
         policy = self._engine.store.read(policies.active)
@@ -139,6 +150,16 @@ class Operations:
         """Customers by their ids, from behind the one called `after`."""
         return tuple(self._engine.store.read(lambda tx: customers.listed(tx, limit, after)))
 
+    def credits_of(self, customer: str) -> tuple[Money, ...]:
+        """The credits that a customer has left, by currency."""
+
+        def read(tx: Tx) -> tuple[Money, ...]:
+            found = customers.known(tx, customer)
+            left = {} if found is None else ledger.credits_available(tx, found.id)
+            return tuple(Money.from_minor(minor, currency) for currency, minor in left.items())
+
+        return self._engine.store.read(read)
+
     def recent_payments(self, *, limit: int = 50, status: str | None = None) -> tuple[Payment, ...]:
         """The newest payments of all customers."""
         return self._engine.payments.newest(limit, status)
@@ -175,6 +196,8 @@ class Operations:
 
     def doctor(self) -> Examination:
         """Check every invariant; the answer names the rows that break one, and what weakens the promise."""
+        from agentpay.doctor.checks import examine
+
         return examine(self._engine.store)
 
     def accept_clock(self) -> None:
@@ -188,6 +211,29 @@ class Operations:
     def _tools_for(self, agent: str) -> frozenset[ToolName]:
         policy = self._engine.store.read(policies.active)
         return ALWAYS_ALLOWED if policy is None else policy.tools_of(agent)
+
+
+class Desk(Operations):
+    """The verbs of people alone, to look into an installation: opened without a policy, and without the pass that every
+    start of a manager makes, so that what is found is what was there."""
+
+    def __init__(self, storage: str | Storage | None = None) -> None:
+        self._engine = open_engine(
+            storage, provider=None, policy=False, default_plan=None, throttle=None, clock=None, ids=None
+        )
+
+    def close(self) -> None:
+        """Let go of providers and of the database."""
+        self._engine.providers.close()
+        self._engine.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _asked(provider: PaymentProvider) -> Health:

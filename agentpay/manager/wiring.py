@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
-from agentpay.audit.seal import seal
 from agentpay.billing.credits import Credits
 from agentpay.billing.purposes import purposes
 from agentpay.billing.renewing import Renewing
@@ -116,10 +115,3 @@ def _payments(
         settling=settling,
         recovery=Recovery(store, providers, settling, time.monotonic),
     )
-
-
-def start_pass(engine: Engine) -> None:
-    """The bounded pass of every start: look up what was left open, end what has expired, seal what is unsealed."""
-    engine.payments.reconcile()
-    if engine.store.dialect == "postgresql":
-        seal(engine.store)

@@ -139,6 +139,12 @@ def newest(attempts: Sequence[Row]) -> Row | None:
     return attempts[-1] if attempts else None
 
 
+def begun_before(attempt: Row, attempts: Sequence[Row]) -> Row | None:
+    """The earlier step of the same charge that made something at the provider which may still be paid."""
+    begun = [row for row in attempts if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
+    return begun[-1] if begun else None
+
+
 def margin(provider: PaymentProvider) -> timedelta:
     """What is added to a provider's lease: the time that may pass between committing a request and sending it."""
     return max(_MARGIN, provider.capabilities().lease / 10)

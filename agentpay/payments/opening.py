@@ -56,16 +56,18 @@ class Refusals:
     throttle: Throttle
 
     def record(self, tx: Tx, principal: Principal, operation: str, error: AgentPayError) -> Refused:
-        """Keep that something was refused. What was throttled has been counted already, and gets no row of its own."""
+        """Keep that something was refused. An agent beyond its bound is turned away instead, and only counted."""
         now = tx.now()
-        if principal.kind == "agent" and not isinstance(error, Throttled):
+        if principal.kind == "agent":
+            throttled = error if isinstance(error, Throttled) else self.throttle.check(tx, principal.id, now)
+            if throttled is not None:
+                self.throttle.count_turned_away(tx, principal.id, now)
+                return Refused(throttled)
             self.throttle.count_refusal(tx, principal.id, now)
-        if not isinstance(error, Throttled):
-            codes = [v.code for v in error.violations] if isinstance(error, PolicyDenied) else []
-            data = {"code": error.code, "violations": codes}
-            log.record(
-                tx, principal=principal, action=f"{operation}.refused", object_id=str(principal), data=data, at=now
-            )
+        codes = [violation.code for violation in error.violations] if isinstance(error, PolicyDenied) else []
+        data = {"code": error.code, "violations": codes}
+        action = f"{operation}.call_refused"  # not "refund.refused", which is what becomes of a refund
+        log.record(tx, principal=principal, action=action, object_id=str(principal), data=data, at=now)
         return Refused(error)
 
 
@@ -85,14 +87,24 @@ class Opening:
         hashed = keys.body_hash(ask.operation, ask.body)
         try:
             known = keys.find(tx, ask.principal, ask.operation, ask.key, hashed)
-            if known is not None:
-                return self.again(tx, queries.payment(tx, known, lock=True))
             with tx.conn.begin_nested():
-                return self._new(tx, ask, hashed)
+                return self._new(tx, ask, hashed) if known is None else self._known(tx, known)
+        except _Known as faster:
+            return self.repeat(tx, faster.payment_id, ask.principal)
         except AgentPayError as error:
-            if isinstance(error, _Known):
-                return self.again(tx, queries.payment(tx, error.payment_id, lock=True))
             return Refusals(self.throttle).record(tx, ask.principal, ask.operation, error)
+
+    def repeat(self, tx: Tx, payment_id: str, principal: Principal) -> Opened:
+        """Answer a repeat by its payment. One that is refused keeps nothing but its audit row."""
+        try:
+            with tx.conn.begin_nested():
+                return self._known(tx, payment_id)
+        except AgentPayError as error:
+            operation = queries.payment(tx, payment_id).operation
+            return Refusals(self.throttle).record(tx, principal, operation, error)
+
+    def _known(self, tx: Tx, payment_id: str) -> Opened:
+        return self.again(tx, queries.payment(tx, payment_id, lock=True))
 
     def _new(self, tx: Tx, ask: ChargeAsk, hashed: str) -> Opened:
         payment_id = self.ids.new("pay")

@@ -74,12 +74,19 @@ def attempts(tx: Tx, subject_id: str) -> Sequence[Row]:
     return tx.all(sa.select(ATTEMPTS).where(_A.subject_id == subject_id).order_by(_A.number))
 
 
-def due(tx: Tx, now: datetime | None, limit: int) -> Sequence[Row]:
-    """The attempts to look up by now (None: every open one), the longest due first. One that a later step replaced is
-    not looked up any more."""
-    is_due = _A.next_check_at.is_not(None) if now is None else _A.next_check_at <= now
+def due(tx: Tx, now: datetime | None, limit: int, providers: Sequence[str]) -> Sequence[Row]:
+    """The attempts at these providers to look up by now (None: every open one), the longest due first.
+
+    One whose answer nobody wrote down is always due; one that a later step replaced never is.
+    """
+    is_due: sa.ColumnElement[bool] = _A.next_check_at.is_not(None)
+    if now is not None:
+        is_due = sa.or_(_A.next_check_at <= now, sa.and_(_A.outcome == "sent", is_due))
     return tx.all(
-        sa.select(ATTEMPTS).where(_A.outcome.in_(OPEN_OUTCOMES), is_due).order_by(_A.next_check_at, _A.id).limit(limit)
+        sa.select(ATTEMPTS)
+        .where(_A.outcome.in_(OPEN_OUTCOMES), is_due, _A.provider.in_(providers))
+        .order_by(_A.next_check_at, _A.id)
+        .limit(limit)
     )
 
 

@@ -13,10 +13,10 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown
 from agentpay.payments import queries
-from agentpay.payments.attempts import stored_request
+from agentpay.payments.attempts import begun_before, stored_request
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
-from agentpay.providers.outcomes import NotSent, Outcome, Pending, RequiresAction, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.registry import Providers
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row
@@ -44,8 +44,12 @@ class Recovery:
     monotonic: Callable[[], float]
 
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
-        """Look up the attempts that are due, or every open one: at most `limit`, and for about so many seconds."""
-        due = self.store.read(lambda tx: queries.due(tx, None if every else tx.now(), limit))
+        """Look up the attempts that are due, or every open one: at most `limit`, and for about so many seconds.
+
+        Those of a provider that is not enabled wait until it is, and keep no other from its turn.
+        """
+        names = self.providers.names
+        due = self.store.read(lambda tx: queries.due(tx, None if every else tx.now(), limit, names))
         end = self.monotonic() + seconds
         looked_up = settled = 0
         for attempt in due:
@@ -78,13 +82,15 @@ class Recovery:
         """What a look-up says of an attempt; None where it must be left as it is for now."""
         finding = _looked_up(provider, attempt, attempt.reference)
         now = self.store.read(lambda tx: tx.now())
+        under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
             case Found(outcome):
-                return outcome
+                # Within its lease the call itself may go on with further steps: only what is final is taken from it.
+                return None if under_way and not isinstance(outcome, Succeeded | Declined) else outcome
             case NotFound():
                 return self._not_found(attempt, provider, now)
             case NoAnswer(detail):
-                return None if attempt.outcome == "sent" and now < attempt.lease_until else _still(attempt, detail)
+                return None if under_way else _still(attempt, detail)
 
     def _not_found(self, attempt: Row, provider: PaymentProvider, now: datetime) -> Outcome | None:
         if now < attempt.lease_until:
@@ -98,10 +104,7 @@ class Recovery:
         return earlier.outcome if isinstance(earlier, Found) else _still(attempt, "the earlier step was not found")
 
     def _started_object(self, attempt: Row) -> Row | None:
-        """The earlier step of the same charge that made something at the provider which may still be paid."""
-        rows = self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id))
-        earlier = [row for row in rows if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
-        return earlier[-1] if earlier else None
+        return begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
 
 
 def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:

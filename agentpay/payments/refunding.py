@@ -43,12 +43,18 @@ class Refunding:
         hashed = keys.body_hash("refund", ask.body)
         try:
             known = keys.find(tx, ask.principal, "refund", ask.key, hashed)
-            if known is None:
-                with tx.conn.begin_nested():
-                    return self._new(tx, ask, hashed)
-            return self.again(tx, known)
-        except _Known as found:
-            return self.again(tx, found.refund_id)
+            with tx.conn.begin_nested():
+                return self._new(tx, ask, hashed) if known is None else self.again(tx, known)
+        except _Known as faster:
+            return self._repeat(tx, ask, faster.refund_id)
+        except AgentPayError as error:
+            return Refusals(self.throttle).record(tx, ask.principal, "refund", error)
+
+    def _repeat(self, tx: Tx, ask: RefundAsk, refund_id: str) -> Opened:
+        """Answer a repeat by its refund. One that is refused keeps nothing but its audit row: no amount reserved."""
+        try:
+            with tx.conn.begin_nested():
+                return self.again(tx, refund_id)
         except AgentPayError as error:
             return Refusals(self.throttle).record(tx, ask.principal, "refund", error)
 
@@ -63,11 +69,21 @@ class Refunding:
                 raise throttled
             self.throttle.count_new_key(tx, ask.principal.id, now)
         payment = queries.payment(tx, ask.payment_id, lock=True)
+        self._refuse_stranger(tx, ask, payment)
         row = self._reserve(tx, ask, payment, refund_id)
         provider = self.providers.get(payment.provider)
         if ask.principal.kind != "agent":
             return self._start(tx, row, payment, provider)
         return self._decided(tx, row, payment, provider, self._authorize(tx, row, payment, provider))
+
+    def _refuse_stranger(self, tx: Tx, ask: RefundAsk, payment: Row) -> None:
+        """Refuse an agent another's payment before anything about it is said: neither its state nor what is left."""
+        if ask.principal.kind != "agent" or _own(payment, ask.principal):
+            return
+        least = Money.from_minor(1, payment.currency)
+        denied = self.gate.permit(tx, _request(tx, ask.principal, payment, least))
+        if denied is not None:
+            raise denial(denied.violations)
 
     def _reserve(self, tx: Tx, ask: RefundAsk, payment: Row, refund_id: str) -> Row:
         """Check that so much is left, and take it out of what others may refund."""
@@ -124,20 +140,8 @@ class Refunding:
         queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor + row.amount_minor)
 
     def _authorize(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> Verdict:
-        own = payment.principal_kind == "agent" and payment.principal_id == row.principal_id
-        request = PolicyRequest(
-            tool="refund",
-            agent=row.principal_id,
-            operation="refund",
-            customer=customers.by_id(tx, payment.customer_id).external_id,
-            payee=Payee.parse(payment.payee),
-            direction=payment.direction,
-            provider=payment.provider,
-            method=payment.method,
-            money=Money.from_minor(row.amount_minor, row.currency),
-            own_charge=own,
-            customer_ref=payment.customer_id,
-        )
+        principal = Principal(row.principal_kind, row.principal_id)
+        request = _request(tx, principal, payment, Money.from_minor(row.amount_minor, row.currency))
         ask = Ask(
             request=request,
             owner_id=row.id,
@@ -173,6 +177,27 @@ class Refunding:
         principal = Principal(row.principal_kind, row.principal_id)
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}
         log.record(tx, principal=principal, action=action, object_id=row.id, data=data, at=tx.now(row.updated_at))
+
+
+def _own(payment: Row, principal: Principal) -> bool:
+    return (payment.principal_kind, payment.principal_id) == (principal.kind, principal.id)
+
+
+def _request(tx: Tx, principal: Principal, payment: Row, money: Money) -> PolicyRequest:
+    """An agent's refund as the policy sees it."""
+    return PolicyRequest(
+        tool="refund",
+        agent=principal.id,
+        operation="refund",
+        customer=customers.by_id(tx, payment.customer_id).external_id,
+        payee=Payee.parse(payment.payee),
+        direction=payment.direction,
+        provider=payment.provider,
+        method=payment.method,
+        money=money,
+        own_charge=_own(payment, principal),
+        customer_ref=payment.customer_id,
+    )
 
 
 class _Known(AgentPayError):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, NotFound
+from agentpay.errors import NotFound
 from agentpay.payments import queries
 from agentpay.payments.asks import ChargeAsk, Opened, RefundAsk, Refused, Stands, Started
+from agentpay.payments.attempts import newest
 from agentpay.payments.models import Payment, Refund
-from agentpay.payments.opening import Opening, Refusals, stands
+from agentpay.payments.opening import Opening, stands
 from agentpay.payments.recovery import ReconcileReport, Recovery
 from agentpay.payments.refunding import Refunding, refund_stands
 from agentpay.payments.sending import Sending
@@ -75,15 +76,7 @@ class Payments:
         if known is None:
             return None
         self.expire_approvals()
-        return self._payment(self.store.write(lambda tx: self._repeated(tx, known, principal, operation)))
-
-    def _repeated(self, tx: Tx, payment_id: str, principal: Principal, operation: str) -> Opened:
-        row = queries.payment(tx, payment_id, lock=True)
-        try:
-            with tx.conn.begin_nested():
-                return self.opening.again(tx, row)
-        except AgentPayError as error:
-            return Refusals(self.opening.throttle).record(tx, principal, operation, error)
+        return self._payment(self.store.write(lambda tx: self.opening.repeat(tx, known, principal)))
 
     def purpose_of(self, tx: Tx, payment_id: str) -> str:
         """What a payment is for."""
@@ -121,9 +114,9 @@ class Payments:
     def _resumed(self, tx: Tx, payment_id: str, principal: Principal) -> Opened:
         row = queries.payment(tx, payment_id, lock=True)
         if row.status in ("approval_required", "not_sent"):
-            return self._repeated(tx, payment_id, principal, row.operation)
-        last = queries.attempts(tx, payment_id)[-1]
-        if row.status not in ("requires_action", "pending") or last.outcome not in ("requires_action", "pending"):
+            return self.opening.repeat(tx, payment_id, principal)
+        last = newest(queries.attempts(tx, payment_id))  # none where it was refused before anything was sent
+        if last is None or not {row.status, last.outcome} <= {"requires_action", "pending"}:
             return stands(tx, row, replayed=True)
         provider = self.providers.get(row.provider)
         request = provider.prepare_resume(last.reference)

@@ -20,9 +20,10 @@ from agentpay.ledger import postings
 from agentpay.ledger import service as ledger
 from agentpay.payments import queries, states
 from agentpay.payments.asks import Purpose
+from agentpay.payments.attempts import begun_before
 from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM, Principal
-from agentpay.providers.outcomes import Declined, Outcome, RequiresAction, Succeeded, name_of
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, RequiresAction, Succeeded, Unknown, name_of
 from agentpay.spending import approvals, holds
 from agentpay.spending.gate import Gate
 from agentpay.storage import texts
@@ -47,6 +48,8 @@ class Settling:
         parent = queries.payment(tx, queries.refund(tx, subject_id).payment_id, lock=True) if refund else None
         subject = (queries.refund if refund else queries.payment)(tx, subject_id, lock=True)
         attempt = queries.attempt(tx, attempt_id)
+        if isinstance(outcome, NotSent) and begun_before(attempt, queries.attempts(tx, subject_id)) is not None:
+            outcome = Unknown(evidence="a later step was not sent; what was begun before it stands")
         name = name_of(outcome)
         if not states.says_more(attempt.outcome, name):
             return

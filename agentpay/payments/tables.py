@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from agentpay.storage.types import Base, Sequence, UtcTime
+from agentpay.storage.types import Base, Sequence, UtcTime, where
 
 
 class PaymentRow(Base, table=True):
@@ -89,8 +89,7 @@ class AttemptRow(Base, table=True):
             "uq_attempt_open",
             "subject_id",
             unique=True,
-            sqlite_where=sa.text("outcome IN ('sent', 'unknown')"),
-            postgresql_where=sa.text("outcome IN ('sent', 'unknown')"),
+            info=where("outcome IN ('sent', 'unknown')"),
         ),
         sa.Index("ix_attempt_due", "outcome", "next_check_at"),
     )

@@ -15,7 +15,7 @@ from agentpay_policies.decisions import Violation
 from agentpay_policies.money import Money
 
 _NEXT: Final[dict[PaymentStatus, str]] = {
-    "approval_required": "Not paid yet: a person must approve. Then repeat the call with the same idempotency key.",
+    "approval_required": "A person must approve. Then repeat the call with the same idempotency key.",
     "pending": "The provider is at work. Read the payment again later; do not pay again.",
     "requires_action": "The customer must act: give them the url. Do not pay again.",
     "unknown": "The outcome is not known yet. Do not pay again: it is looked up until it is known.",
@@ -32,6 +32,9 @@ def payment_view(tx: Tx, row: Row, *, replayed: bool = False) -> Payment:
     approval = approvals.latest(tx, row.id) if row.status in ("approval_required", "refused") else None
     money = Money.from_minor(row.amount_minor, row.currency)
     next_step = _NEXT[row.status]
+    if row.status == "requires_action" and row.url is None:
+        how = texts.text_of(tx, row.id, "instructions")
+        next_step = f"The customer must act: {how or 'ask the operator how.'} Do not pay again."
     if row.status == "approval_required" and approval is not None and approval.status == "approved":
         next_step = "Approved, and not paid yet: repeat the call with the same idempotency key; it runs once."
     return Payment(

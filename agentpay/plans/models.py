@@ -172,8 +172,11 @@ class PaymentPlan:
         return next((feature for feature in self.features if feature.name == name), None)
 
     def content(self) -> dict[str, object]:
-        """What the plan says, as JSON can hold it: two plans with equal content are one version."""
-        return {
+        """What the plan says, as JSON can hold it: two plans with equal content are one version.
+
+        What is not given is left out, so that a field of a later program makes no new version of an old plan.
+        """
+        given: dict[str, object] = {
             "id": self.id,
             "name": self.name,
             "payment_type": self.payment_type.value,
@@ -185,8 +188,9 @@ class PaymentPlan:
             "requests_per_period": self.requests_per_period,
             "free_requests": self.free_requests,
             "group": self.group,
-            "features": [{"name": f.name, "limit": f.limit, "price": _digits(f.price)} for f in self.features],
+            "features": [_given({"name": f.name, "limit": f.limit, "price": _digits(f.price)}) for f in self.features],
         }
+        return _given(given)
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], *, version: int) -> Self:
@@ -198,6 +202,10 @@ class PaymentPlan:
 def price_nanos(feature: Feature, currency: str) -> int | None:
     """What a unit of a credit-priced feature costs, in 10⁻⁹ of the plan's currency."""
     return None if feature.price is None else Price(feature.price, currency).nanos
+
+
+def _given(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _digits(number: Decimal | None) -> str | None:

@@ -17,7 +17,7 @@ from agentpay.audit import log
 from agentpay.customers import service as customers
 from agentpay.errors import ApproverRefused, Conflict, NotFound
 from agentpay.ids import Ids
-from agentpay.principal import Principal, agent
+from agentpay.principal import SYSTEM, Principal, agent
 from agentpay.spending import holds
 from agentpay.spending.models import Approval, ApprovalStatus, Ask, Parked
 from agentpay.spending.tables import ApprovalRow, ApprovalVoteRow
@@ -36,10 +36,11 @@ OPEN = ("pending", "approved")
 
 @dataclass(frozen=True)
 class Given:
-    """An approval that people gave: it may be used once."""
+    """An approval that people gave: it may be used once. `rules` asked for it, and `approving` gave it."""
 
     id: str
     rules: frozenset[str]
+    approving: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,33 @@ def given(tx: Tx, ask: Ask, now: datetime) -> Given | None:
     )
     if row is None or row.expires_at <= now or row.digest != ask.digest:
         return None
-    return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)))
+    return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)), _approving(tx, row.id))
 
 
 def give_back(tx: Tx, owner_id: str, now: datetime) -> None:
     """The attempt that used an approval was never sent: it may be used again until it expires."""
-    tx.execute(
+    given = tx.all(
         sa.update(_APPROVALS)
         .where(_A.owner_id == owner_id, _A.status == "consumed", _A.expires_at > now)
         .values(status="approved")
+        .returning(_A.id)
     )
+    for row in given:
+        data = {"owner": owner_id}
+        log.record(tx, principal=SYSTEM, action="approval.given_back", object_id=row.id, data=data, at=now)
 
 
 def close(tx: Tx, approval_id: str, status: ApprovalStatus, now: datetime) -> None:
     """Let an approval end."""
     tx.execute(sa.update(_APPROVALS).where(_A.id == approval_id).values(status=status, decided_at=now))
+
+
+def use(tx: Tx, given: Given, ask: Ask, now: datetime, *, up: bool) -> None:
+    """Use an approval up for the decision that allows its payment; or, where the policy asks anew, replace it."""
+    close(tx, given.id, "consumed" if up else "expired", now)
+    action = "approval.consumed" if up else "approval.superseded"
+    data = {"owner": ask.owner_id}
+    log.record(tx, principal=agent(ask.agent), action=action, object_id=given.id, data=data, at=now)
 
 
 def pending_of(tx: Tx, agent_id: str) -> int:
@@ -156,12 +169,14 @@ def vote(tx: Tx, approval_id: str, approver: str, verdict: str) -> Answer:
     Lock the owner first. Saying the same again changes nothing.
 
     Raises:
-        ApproverRefused: no rule of this approval asks that person.
+        ApproverRefused: no rule of this approval asks that person, or it is the one who asks.
         Conflict: it was decided or has expired, or the person said the opposite before.
     """
     row = _locked(tx, approval_id)
     now = tx.now(row.created_at)
     needs = json.loads(row.needs)
+    if approver == row.principal_id:
+        raise ApproverRefused("Nobody approves what they ask for themselves.")
     if not any(approver in need["members"] for need in needs):
         raise ApproverRefused(f"{approver} is not asked for this approval.")
     if row.status != "pending" or row.expires_at <= now:

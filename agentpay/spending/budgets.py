@@ -11,7 +11,7 @@ def budget(tx: Tx, agent: str, *, currency: str | None, customer_ref: str | None
     """The agent's budget as it stands now."""
     policy, now = policies.active(tx), tx.now()
     sums = {
-        reading: counters.detailed(tx, reading, holds.held_sum(tx, reading))
+        reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now)
         for reading in budget_readings(policy, agent, now, customer_ref)
     }
     return budget_view(policy, agent, sums, halts.halts(tx), now, customer_ref, currency)

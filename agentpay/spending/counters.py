@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agentpay.spending.tables import CounterRow, SubjectRow
 from agentpay.storage.transaction import Tx
@@ -45,6 +44,16 @@ def buckets(moment: datetime) -> dict[str, datetime]:
     return {**{grain: floored(moment, size) for grain, size in _GRAINS.items()}, "lifetime": EPOCH}
 
 
+def lock_policy(tx: Tx, *, to_change: bool) -> None:
+    """Keep the active policy, and which counters there are, as they are; or, to change them, keep everybody else out.
+
+    It comes before the subjects in the order of locks. On SQLite a write transaction already excludes every other.
+    """
+    if tx.dialect == "postgresql":
+        name = "pg_advisory_xact_lock" if to_change else "pg_advisory_xact_lock_shared"
+        tx.execute(sa.text(f"SELECT {name}(4711, 2)"))
+
+
 def lock_subjects(tx: Tx, subjects: Iterable[str]) -> None:
     """Lock agents and budgets before their counters are read: sums come from a later statement, so they are current."""
     if tx.dialect == "sqlite":
@@ -67,7 +76,7 @@ def add(tx: Tx, values: Mapping[CounterKey, int], at: datetime) -> None:
     ]
     if not rows:
         return
-    insert = (sqlite.insert if tx.dialect == "sqlite" else postgresql.insert)(_COUNTERS)
+    insert = tx.insert_into(_COUNTERS)
     tx.execute(
         insert.on_conflict_do_update(
             index_elements=list(_COUNTERS.primary_key.columns), set_={"value": _C.value + insert.excluded.value}
@@ -95,14 +104,19 @@ def total(tx: Tx, reading: Reading) -> int:
                for where in _conditions(reading))  # fmt: skip
 
 
-def detailed(tx: Tx, reading: Reading, held: int) -> Sum:
-    """A reading with its buckets, for a refusal that says when enough is free again."""
+def detailed(tx: Tx, reading: Reading, held: int, now: datetime) -> Sum:
+    """A reading with its buckets, for an answer that says when enough is free again.
+
+    Windows of up to two days are told by the minute, of up to sixty days by the hour, longer ones by the day.
+    """
     if reading.start is None:
         return Sum(total=total(tx, reading), held=held)
+    span = now - reading.start
+    coarsest = "minute" if span <= timedelta(days=2) else "hour" if span <= timedelta(days=60) else "day"
     found: list[tuple[datetime, datetime, int]] = []
-    for where in _conditions(reading):
-        for row in tx.all(sa.select(_C.grain, _C.bucket, sa.func.sum(_C.value).label("value")).where(*where)
-                          .group_by(_C.grain, _C.bucket)):  # fmt: skip
+    for where in _conditions(reading, coarsest):
+        summed = sa.select(_C.grain, _C.bucket, sa.func.sum(_C.value).label("value")).where(*where)
+        for row in tx.all(summed.group_by(_C.grain, _C.bucket)):
             found.append((row.bucket, row.bucket + _GRAINS[row.grain], int(row.value)))
     found.sort()
     return Sum(total=sum(value for _, _, value in found), held=held, buckets=tuple(found))
@@ -117,18 +131,9 @@ def _columns(key: CounterKey) -> dict[str, Any]:
     return {"subject": key.subject, "operation": key.operation, "direction": key.direction, "unit": key.unit}
 
 
-def _conditions(reading: Reading) -> list[tuple[sa.ColumnElement[bool], ...]]:
+def _conditions(reading: Reading, coarsest: str = "day") -> list[tuple[sa.ColumnElement[bool], ...]]:
     """The key range of each grain; every one is a range of the primary key."""
-    ranges: list[tuple[sa.ColumnElement[bool], ...]] = []
-    if reading.start is None:
-        ranges.append((_C.grain == "lifetime",))
-    else:
-        hour, day = _ceiled(reading.start, _GRAINS["hour"]), _ceiled(reading.start, _GRAINS["day"])
-        if reading.start < hour:
-            ranges.append((_C.grain == "minute", _C.bucket >= reading.start, _C.bucket < hour))
-        if hour < day:
-            ranges.append((_C.grain == "hour", _C.bucket >= hour, _C.bucket < day))
-        ranges.append((_C.grain == "day", _C.bucket >= day))
+    spots = [(_C.grain == "lifetime",)] if reading.start is None else _ranges(reading.start, coarsest)
     return [
         (
             _C.subject == key.subject,
@@ -138,5 +143,19 @@ def _conditions(reading: Reading) -> list[tuple[sa.ColumnElement[bool], ...]]:
             *spot,
         )
         for key in reading.keys
-        for spot in ranges
+        for spot in spots
     ]
+
+
+def _ranges(start: datetime, coarsest: str) -> list[tuple[sa.ColumnElement[bool], ...]]:
+    """From `start` on: each grain up to the first full bucket of the next one, and the coarsest without an end."""
+    ranges: list[tuple[sa.ColumnElement[bool], ...]] = []
+    grains = list(_GRAINS)[: list(_GRAINS).index(coarsest) + 1]
+    for grain, above in zip(grains, [*grains[1:], None], strict=True):
+        end = None if above is None else _ceiled(start, _GRAINS[above])
+        if end is None:
+            ranges.append((_C.grain == grain, _C.bucket >= start))
+        elif start < end:
+            ranges.append((_C.grain == grain, _C.bucket >= start, _C.bucket < end))
+            start = end
+    return ranges

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from agentpay.ids import Ids
 from agentpay.spending import approvals, counters, halts, holds, policies
@@ -18,7 +19,10 @@ from agentpay.storage.transaction import Tx
 from agentpay.storage.types import to_micros
 from agentpay_policies.decisions import COUNT, Decision, Reading, Request, State, Sum
 from agentpay_policies.evaluate import counted, evaluate, readings
+from agentpay_policies.names import Operation
 from agentpay_policies.policy import Policy
+
+_NOT_FOR_THIS_AGENT: Final = frozenset({"HALTED", "NO_POLICY", "AGENT_UNKNOWN", "TOOL_NOT_ALLOWED"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Gate:
 
         Returns the window of the duplicate guard, by the active policy.
         """
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
         if policy is None:
             return timedelta(0)
@@ -41,10 +45,20 @@ class Gate:
 
     def permit(self, tx: Tx, request: Request) -> Denied | None:
         """Decide about something that holds no money: a check, a read, usage. None where it is allowed."""
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
-        decision = evaluate(request, policy, self._state(tx, policy, request, tx.now(), frozenset()), tx.now())
+        now = tx.now()
+        decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
         return Denied(decision.violations) if decision.outcome == "deny" else None
+
+    def unlisted(self, tx: Tx, agent: str, tool: Operation) -> Denied | None:
+        """The denial of a tool that the active policy does not list for an agent; None where it is listed."""
+        policy = policies.active(tx)
+        if policy is not None and tool in policy.tools_of(agent):
+            return None
+        now, request = tx.now(), Request(tool=tool, agent=agent, operation=tool)
+        found = evaluate(request, policy, State(halts=halts.halts(tx)), now).violations
+        return Denied(tuple(one for one in found if one.code in _NOT_FOR_THIS_AGENT))
 
     def authorize(self, tx: Tx, ask: Ask) -> Verdict:
         """Decide about money, and hold it. A refusal writes nothing.
@@ -52,7 +66,7 @@ class Gate:
         An approval that people gave for this very owner and digest is used up by the decision that allows it; its hold
         is replaced by a new one of now. Without one, where the policy wants people to approve, the ask is parked.
         """
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         policy = policies.active(tx)
         path = policy.path(ask.agent) if policy is not None else ()
         counters.lock_subjects(tx, path)
@@ -61,8 +75,12 @@ class Gate:
         with tx.conn.begin_nested() as savepoint:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
-            rules = given.rules if given is not None else frozenset()
+            rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules)
+            if (
+                decision.outcome == "approve" and rules
+            ):  # it is asked anew, and about everything: an approval is one row
+                decision = self._decide(tx, policy, ask.request, now, frozenset())
             if decision.outcome == "deny":
                 savepoint.rollback()
                 return Denied(decision.violations)
@@ -79,7 +97,7 @@ class Gate:
     ) -> Verdict:
         assert policy is not None, "nothing is granted without a policy"
         if given is not None:
-            approvals.close(tx, given.id, "consumed" if decision.outcome == "allow" else "expired", now)
+            approvals.use(tx, given, ask, now, up=decision.outcome == "allow")
         parked = approvals.park(tx, ask, decision, policy.hash, now, self.ids) if decision.needs else None
         self._hold(tx, policy, ask, decision, "approval" if parked else "attempt", now)
         return parked or Allowed()
@@ -87,11 +105,14 @@ class Gate:
     def _decide(
         self, tx: Tx, policy: Policy | None, request: Request, now: datetime, rules: frozenset[str]
     ) -> Decision:
-        decision = evaluate(request, policy, self._state(tx, policy, request, now, rules), now)
+        """The decision; a denial with its figures, which cost more to read."""
+        state = self._state(tx, policy, request, now, rules)
+        decision = evaluate(request, policy, state, now)
         if decision.outcome != "deny":
             return decision
-        state = self._state(tx, policy, request, now, rules)
-        explained = {reading: counters.detailed(tx, reading, holds.held_sum(tx, reading)) for reading in state.sums}
+        explained = {
+            reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now) for reading in state.sums
+        }
         again = evaluate(request, policy, replace(state, sums=explained), now)
         return again if again.outcome == "deny" else decision
 
@@ -152,9 +173,22 @@ class Gate:
     def has_approval(self, tx: Tx, owner_id: str) -> bool:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)
-        return row is not None and row.status == "approved"
+        return row is not None and row.status == "approved" and row.expires_at > tx.now()
 
     def recapture(self, tx: Tx, owner_id: str, now: datetime) -> None:
         """A success that came after the hold was let go: it counts again, even above a cap."""
-        policies.lock(tx, to_change=False)
+        counters.lock_policy(tx, to_change=False)
         holds.recapture(tx, owner_id, now, policies.keys_of(policies.active(tx)))
+
+
+def _answered(policy: Policy | None, agent: str, given: approvals.Given | None) -> frozenset[str]:
+    """The rules of the active policy that an approval answers: asked by them, and by enough of whom they ask now."""
+    entry = policy.agent(agent) if policy is not None else None
+    if policy is None or entry is None or given is None:
+        return frozenset()
+    return frozenset(
+        rule.id
+        for rule in entry.approvals
+        if rule.id in given.rules
+        and len(given.approving.intersection(policy.group(rule.approvers).members)) >= rule.quorum
+    )

@@ -18,6 +18,9 @@ from agentpay_policies.payees import Payee
 _HOLDS = table(HoldRow)
 _H = _HOLDS.c
 
+KeysOf = Callable[[Request, tuple[str, ...]], Iterable[CounterKey]]
+"""Which counters a hold counts in, by its request and its path."""
+
 
 def capture(tx: Tx, owner_id: str, now: datetime) -> None:
     """The money moved: what was held is spent. The counters hold it already."""
@@ -41,20 +44,21 @@ def void(tx: Tx, owner_id: str, now: datetime) -> None:
     _end(tx, rows, "void", now)
 
 
-def recapture(tx: Tx, owner_id: str, now: datetime, keys_of: Callable[[Request], Iterable[CounterKey]]) -> None:
+def recapture(tx: Tx, owner_id: str, now: datetime, keys_of: KeysOf) -> None:
     """The money moved after all, late: count it again where it was held, even above a cap. The payment is flagged."""
     hold = tx.first(
         sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state.in_(("released", "void"))).order_by(_H.seq.desc())
     )
     if hold is None:
         return
-    counters.lock_subjects(tx, hold.path.split("\n"))
+    counters.lock_subjects(tx, path_of(hold))
     again = {hold.currency: hold.amount_minor} | ({COUNT: 1} if hold.state == "void" else {})
-    counters.add(tx, {key: again[key.unit] for key in keys_of(request_of(hold)) if key.unit in again}, hold.held_at)
+    keys = keys_of(request_of(hold), path_of(hold))
+    counters.add(tx, {key: again[key.unit] for key in keys if key.unit in again}, hold.held_at)
     _end(tx, [hold], "captured", now)
 
 
-def rebuilt(tx: Tx, keys_of: Callable[[Request], Iterable[CounterKey]]) -> dict[tuple[datetime, CounterKey], int]:
+def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
     """What every counter must say by the holds, by minute: for a policy that has just become the active one."""
     micros = sa.type_coerce(_H.held_at, sa.BigInteger)
     minute = micros - micros % sa.literal_column("60000000")
@@ -72,18 +76,17 @@ def rebuilt(tx: Tx, keys_of: Callable[[Request], Iterable[CounterKey]]) -> dict[
     )
     sums: dict[tuple[datetime, CounterKey], int] = {}
     for row in rows:
-        for key in keys_of(request_of(row)):
+        for key in keys_of(request_of(row), path_of(row)):
             value = int(row.attempts if key.unit == COUNT else row.amount_minor)
             sums[row.held_at, key] = sums.get((row.held_at, key), 0) + value
     return sums
 
 
-def move_to_paths(tx: Tx, path_of: Callable[[str], tuple[str, ...]]) -> None:
+def move_to_paths(tx: Tx, present: Callable[[str], tuple[str, ...]]) -> None:
     """Let earlier holds count for the budgets that their agent is under now, beside those it was under then."""
     for row in tx.all(sa.select(_H.agent, _H.path).distinct()):
-        agent, path = row.agent, row.path
-        subjects = path.split("\n")
-        united = subjects + [subject for subject in path_of(agent) if subject not in subjects]
+        agent, path, subjects = row.agent, row.path, list(path_of(row))
+        united = subjects + [subject for subject in present(agent) if subject not in subjects]
         if united != subjects:
             tx.execute(sa.update(_HOLDS).where(_H.agent == agent, _H.path == path).values(path="\n".join(united)))
 
@@ -104,10 +107,16 @@ def held_sum(tx: Tx, reading: Reading) -> int:
 
 def subjects_of(hold: Row) -> frozenset[str]:
     """Every subject in whose counters a hold may have been counted."""
-    path: list[str] = hold.path.split("\n")
-    parts = [f"agent:{hold.agent}", path[0], f"customer:{hold.customer_id}", f"payee:{hold.payee}"]
+    path = path_of(hold)
+    agents = [subject for subject in path if subject.startswith("agent:")]  # several, where its entry was renamed
+    parts = [*agents, f"customer:{hold.customer_id}", f"payee:{hold.payee}"]
     parts += [f"provider:{hold.provider}"]
     return frozenset(path) | {f"{subject}|{part}" for subject in path for part in parts}
+
+
+def path_of(hold: Row) -> tuple[str, ...]:
+    """The subjects that a hold counts for: the agent's entry that it was taken under, budgets, and later ones."""
+    return tuple(hold.path.split("\n"))
 
 
 def request_of(hold: Row) -> Request:
@@ -119,15 +128,19 @@ def request_of(hold: Row) -> Request:
         payee=Payee.parse(hold.payee),
         direction=hold.direction,
         provider=hold.provider,
-        money=Money.from_minor(0, hold.currency),
+        money=Money.from_minor(1, hold.currency),  # any: a subscription for nothing would count nowhere
         customer_ref=hold.customer_id,
     )
 
 
 def _held(tx: Tx, owner_id: str) -> list[Row]:
-    """The holds of an owner that are still open, with their subjects locked in order."""
+    """The holds of an owner that are still open, with their subjects locked in order.
+
+    The policy first: while another one becomes active, its counters are built from the holds.
+    """
+    counters.lock_policy(tx, to_change=False)
     rows = list(tx.all(sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state == "held").order_by(_H.seq)))
-    counters.lock_subjects(tx, {subject for row in rows for subject in row.path.split("\n")})
+    counters.lock_subjects(tx, {subject for row in rows for subject in path_of(row)})
     return rows
 
 

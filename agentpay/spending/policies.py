@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
@@ -13,12 +12,12 @@ from agentpay.audit import log
 from agentpay.errors import PolicyNotActive
 from agentpay.principal import Principal
 from agentpay.spending import counters, holds
+from agentpay.spending.holds import KeysOf
 from agentpay.spending.models import ActivePolicy
 from agentpay.spending.tables import PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
-from agentpay_policies.compare import loosenings
-from agentpay_policies.decisions import CounterKey, Request
+from agentpay_policies.decisions import CounterKey
 from agentpay_policies.evaluate import counted
 from agentpay_policies.policy import Policy
 
@@ -26,13 +25,6 @@ _POLICIES = table(PolicyRow)
 _NEWEST = sa.select(_POLICIES.c.version, _POLICIES.c.hash).order_by(_POLICIES.c.version.desc()).limit(1)
 
 _PARSED = lru_cache(maxsize=8)(Policy.from_json)
-
-
-def lock(tx: Tx, *, to_change: bool) -> None:
-    """Keep the active policy as it is for this transaction; or, to change it, keep others from deciding by it."""
-    if tx.dialect == "postgresql":
-        name = "pg_advisory_xact_lock" if to_change else "pg_advisory_xact_lock_shared"
-        tx.execute(sa.text(f"SELECT {name}(4711, 2)"))
 
 
 def active(tx: Tx) -> Policy | None:
@@ -58,7 +50,9 @@ def apply(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
 
     The counters that it reads are built anew from the holds, so that what was spent before counts under it too.
     """
-    lock(tx, to_change=True)
+    from agentpay_policies.compare import loosenings
+
+    counters.lock_policy(tx, to_change=True)
     newest = tx.first(_NEWEST)
     if newest is not None and newest.hash == policy.hash:
         found = active_row(tx)
@@ -101,9 +95,9 @@ def adopt(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
     return apply(tx, policy, principal)
 
 
-def keys_of(policy: Policy | None) -> Callable[[Request], tuple[CounterKey, ...]]:
-    """Which counters a request counts in under a policy."""
-    return lambda request: counted(policy, request)
+def keys_of(policy: Policy | None) -> KeysOf:
+    """Which counters a hold counts in under a policy: by its request, and the path that it was taken on."""
+    return lambda request, path: counted(policy, request, path)
 
 
 def _count_anew(tx: Tx, policy: Policy) -> None:

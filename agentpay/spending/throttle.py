@@ -43,10 +43,7 @@ class Throttle:
         return cls(int(keys), int(refusals))
 
     def check(self, tx: Tx, agent: str, now: datetime) -> Throttled | None:
-        """The refusal of a call beyond the bounds, counted; None where the agent may go on.
-
-        What is beyond writes no audit row of its own: one row a minute holds their number, once the minute is over.
-        """
+        """The refusal of a call beyond the bounds; None where the agent may go on. The minute's row is locked."""
         if self.new_keys is None and self.refusals is None:
             return None
         minute = self._row(tx, agent, now)
@@ -55,9 +52,12 @@ class Throttle:
         over_refusals = self.refusals is not None and row.refusals >= self.refusals
         if not (over_keys or over_refusals):
             return None
-        _count(tx, agent, minute, "throttled")
         what = f"{self.new_keys} new keys" if over_keys else f"{self.refusals} refusals"
         return Throttled(f"The agent has had {what} in this minute.", retry_at=minute + _MINUTE)
+
+    def count_turned_away(self, tx: Tx, agent: str, now: datetime) -> None:
+        """Count a call that was throttled. It gets no audit row of its own: one row a minute holds their number."""
+        _count(tx, agent, self._row(tx, agent, now), "throttled")
 
     def count_new_key(self, tx: Tx, agent: str, now: datetime) -> None:
         """Count a key that was accepted."""
@@ -72,25 +72,28 @@ class Throttle:
     def _row(self, tx: Tx, agent: str, now: datetime) -> datetime:
         minute = floored(now, _MINUTE)
         if tx.insert_new(ThrottleRow, agent=agent, minute=minute):
-            _audit_earlier(tx, agent, minute, now)
+            close_minutes(tx, now, agent=agent)
         return minute
+
+
+def close_minutes(tx: Tx, now: datetime, *, agent: str | None = None) -> None:
+    """Write down, for one agent or for all, the past minutes in which calls were turned away, and forget the rest."""
+    earlier = _T.minute < floored(now, _MINUTE)
+    if agent is not None:
+        earlier = sa.and_(_T.agent == agent, earlier)
+    gone = tx.all(sa.delete(_THROTTLES).where(earlier).returning(_T.agent, _T.minute, _T.throttled))
+    for row in sorted(gone, key=lambda one: (one.agent, one.minute)):
+        if row.throttled:
+            data = {"minute": row.minute.isoformat(), "turned_away": str(row.throttled)}
+            log.record(
+                tx,
+                principal=agent_principal(row.agent),
+                action="spending.throttled",
+                object_id=f"agent:{row.agent}",
+                data=data,
+                at=now,
+            )
 
 
 def _count(tx: Tx, agent: str, minute: datetime, column: str) -> None:
     tx.execute(sa.update(_THROTTLES).where(_T.agent == agent, _T.minute == minute).values({column: _T[column] + 1}))
-
-
-def _audit_earlier(tx: Tx, agent: str, minute: datetime, now: datetime) -> None:
-    """Write down the minutes in which calls were turned away, and forget the rest."""
-    earlier = sa.and_(_T.agent == agent, _T.minute < minute)
-    for row in tx.all(sa.select(_THROTTLES).where(earlier, _T.throttled > 0).order_by(_T.minute)):
-        data = {"minute": row.minute.isoformat(), "turned_away": str(row.throttled)}
-        log.record(
-            tx,
-            principal=agent_principal(agent),
-            action="spending.throttled",
-            object_id=f"agent:{agent}",
-            data=data,
-            at=now,
-        )
-    tx.execute(sa.delete(_THROTTLES).where(earlier))

@@ -19,6 +19,12 @@ REVISION: Final = "0001"
 """The revision that this program works with; a test holds it to the head of the migrations."""
 
 
+VERSION_TABLE: Final = "agentpay_revision"
+"""Where the revision stands: not in `alembic_version`, which may be the application's own."""
+
+_VERSION: Final = sa.table(VERSION_TABLE, sa.column("version_num", sa.String))
+
+
 @dataclass(frozen=True)
 class Target:
     """Where `prepare` leads: a revision, and folders with migrations beside those of this package (for tests)."""
@@ -96,9 +102,9 @@ def _revision(store: Store) -> str | None:
 
 
 def _revision_on(conn: sa.Connection) -> str | None:
-    if not sa.inspect(conn).has_table("alembic_version"):
+    if not sa.inspect(conn).has_table(VERSION_TABLE):
         return None
-    found: str | None = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = conn.execute(sa.select(_VERSION.c.version_num)).scalar()
     return found
 
 

@@ -16,7 +16,7 @@ class InstallationRow(Base, table=True):
     __tablename__ = "installation"
     __table_args__ = (sa.CheckConstraint("one = 1", name="ck_installation_one"),)
 
-    one: int = Field(default=1, primary_key=True)
+    one: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     id: str
     secret: str
     mode: str = "test"

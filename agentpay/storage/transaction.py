@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
 from agentpay.storage.types import table
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 Dialect = Literal["sqlite", "postgresql"]
 Row = sa.Row[Any]
@@ -55,9 +57,19 @@ class Tx:
 
     def insert_new(self, model: type[SQLModel], **values: Any) -> bool:
         """Insert one row unless one with its unique values is there. True where it was inserted."""
-        insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
-        statement = insert(table(model)).values(**_with_defaults(model, values)).on_conflict_do_nothing()
+        statement = self.insert_into(table(model)).values(**_with_defaults(model, values)).on_conflict_do_nothing()
         return self.first(statement.returning(sa.literal_column("1"))) is not None
+
+    def insert_into(self, target: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """The dialect's own INSERT, which knows ON CONFLICT; both have the same methods for it."""
+        # Imported here: the dialects would cost `import agentpay` a tenth of its time, and one of them is never used.
+        if self.dialect == "sqlite":
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(target)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(target)
 
     def lock(self, statement: sa.Select[Any]) -> Sequence[Row]:
         """Read rows and lock them until the end: one statement, so that a later one sees what others committed.

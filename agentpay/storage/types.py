@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
+from sqlmodel._compat import SQLModelConfig
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -16,6 +17,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 class Base(SQLModel, registry=registry(metadata=sa.MetaData())):
     """Tables of AgentPay live in a registry of their own, apart from the application's SQLModel classes."""
+
+    model_config = SQLModelConfig(defer_build=True)  # rows are checked by the database: the validators are never built
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -33,6 +36,20 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
 Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """The type of a primary key that the database counts up."""
+
+
+def where(condition: str) -> dict[str, str]:
+    """The `info` of a partial index. Its condition is attached by `with_conditions`, where the schema is made: to name
+    it for a dialect loads that dialect, both of them, and would cost `import agentpay` a fifth of its time."""
+    return {"where": condition}
+
+
+def with_conditions(metadata: sa.MetaData) -> sa.MetaData:
+    """The tables, with the conditions of their partial indexes attached for both dialects."""
+    for index in (index for one in metadata.tables.values() for index in one.indexes if "where" in index.info):
+        for dialect in ("sqlite", "postgresql"):
+            index.dialect_options[dialect]["where"] = sa.text(index.info["where"])
+    return metadata
 
 
 def to_micros(moment: datetime) -> int:

@@ -174,11 +174,14 @@ def expire_ended(tx: Tx, now: datetime, limit: int = 100) -> int:
 
 def continue_free(tx: Tx, row: SubscriptionRow, now: datetime) -> SubscriptionRow:
     """Give a subscription of price 0 the rows of the periods that it went through by itself."""
-    if not row.free or row.cancel_at_period_end or row.paid_until is None:
+    if not row.free or row.cancel_at_period_end or status_of(row) not in LIVE:
         return row
+    before = row.period_number
     while row.paid_until is not None and row.paid_until <= now:
         append_period(tx, row, row.period_number + 1, None, now)
         row = queries.by_id(tx, row.id)
+    if row.period_number > before:
+        _audit(tx, "renewed", row, now, SYSTEM, number=row.period_number, payment="")
     return row
 
 

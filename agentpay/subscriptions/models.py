@@ -44,4 +44,5 @@ class Held:
     subscription_id: str
     plan: PaymentPlan
     terms: Terms
+    lapses_at: datetime | None
     quota_anchor: datetime

@@ -33,6 +33,7 @@ _HELD: Final = (
         _C.free,
         _C.cancel_at_period_end,
         _C.paid_until,
+        _C.lapses_at,
         _C.quota_anchor,
         _VERSIONS.c.version,
         _VERSIONS.c.body,
@@ -65,6 +66,7 @@ def held_by(tx: Tx, customer_id: str) -> list[Held]:
             subscription_id=row.id,
             plan=parsed(row.version, row.body),
             terms=Terms(row.status, bool(row.free), bool(row.cancel_at_period_end), row.paid_until),
+            lapses_at=row.lapses_at,
             quota_anchor=row.quota_anchor,
         )
         for row in rows

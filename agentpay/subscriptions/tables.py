@@ -7,10 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from agentpay.storage.types import Base, UtcTime
-
-_LIVE = sa.text("status IN ('active', 'past_due')")
-_INCOMPLETE = sa.text("status = 'incomplete'")
+from agentpay.storage.types import Base, UtcTime, where
 
 
 class SubscriptionSlotRow(Base, table=True):
@@ -44,16 +41,14 @@ class SubscriptionRow(Base, table=True):
             "customer_id",
             "plan_group",
             unique=True,
-            sqlite_where=_LIVE,
-            postgresql_where=_LIVE,
+            info=where("status IN ('active', 'past_due')"),
         ),
         sa.Index(
             "uq_subscription_incomplete",
             "customer_id",
             "plan_group",
             unique=True,
-            sqlite_where=_INCOMPLETE,
-            postgresql_where=_INCOMPLETE,
+            info=where("status = 'incomplete'"),
         ),
         sa.Index("ix_subscription_customer", "customer_id", "created_at"),
         sa.Index("ix_subscription_due", "status", "paid_until"),

@@ -70,7 +70,7 @@ def _anchor(held: Held, default_plan: str | None, since: datetime) -> datetime:
 def absence(tx: Tx, customer: Customer | None, feature: str, held: Sequence[Held], now: datetime) -> Absence:
     """Why no offer has the feature."""
     named = [one for one in held if one.plan.feature(feature) is not None and not entitled(one.terms, now)]
-    if any(shown_status(one.terms, None, now) == "past_due" for one in named):
+    if any(shown_status(one.terms, one.lapses_at, now) == "past_due" for one in named):
         return "past_due"
     if named or (customer is not None and subscriptions.statuses_with(tx, customer.id, feature)):
         return "expired"

@@ -22,8 +22,9 @@ from agentpay_policies.money import Price
 
 OPERATION: Final = "record_usage"
 
-Gate = Callable[[Tx, Price | None], AgentPayError | None]
-"""Asked with the cost before anything is counted, and never about a known key: a refusal, or None."""
+
+Permit = Callable[[Tx, Price | None], AgentPayError | None]
+"""Says why a use that costs so much may not be recorded, or None."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,11 @@ def record(
     principal: Principal,
     ids: Ids,
     default_plan: str | None = None,
-    gate: Gate | None = None,
+    permit: Permit | None = None,
 ) -> UsageRecord | AgentPayError:
     """Record a use, or return why it is refused; a refusal counts nothing and does not use the key.
+
+    `permit` is asked about what a new use costs, its plan's price included, before anything is written.
 
     Raises:
         IdempotencyConflict: the key names another use.
@@ -81,16 +84,19 @@ def record(
     if (known := key.find(tx)) is not None:
         return replay(tx, customer, known, default_plan)
     taking = take(tx, customer, wanted, default_plan=default_plan)
-    refusal = taking if isinstance(taking, AgentPayError) else _asked(gate, tx, taking)
     event_id = ids.new("use")
-    if not isinstance(taking, AgentPayError) and refusal is None and key.claim(tx, event_id, taking):
+    if permit is not None and not isinstance(taking, AgentPayError):
+        refused = permit(tx, taking.cost)
+        if refused is not None:
+            return refused
+    if not isinstance(taking, AgentPayError) and key.claim(tx, event_id, taking):
         return _written(tx, event_id, customer, wanted, taking, principal=principal, ids=ids)
     # The same key may have been recorded while we waited for its counters, and have taken what we now miss.
     known = key.find(tx)
     if known is not None:
         return replay(tx, customer, known, default_plan)
-    assert refusal is not None
-    return refusal
+    assert isinstance(taking, AgentPayError)
+    return taking
 
 
 def replay(tx: Tx, customer: Customer, event_id: str, default_plan: str | None) -> UsageRecord:
@@ -105,10 +111,6 @@ def remaining(tx: Tx, customer: Customer, feature: str, default_plan: str | None
     serves = serving(tx, customer, feature, default_plan=default_plan, now=now)
     levels, _ = standing.read(tx, customer.id, standing.allowances(serves.offers, feature, now), now)
     return burn.summary(levels).remaining if levels else None
-
-
-def _asked(gate: Gate | None, tx: Tx, taking: Taking) -> AgentPayError | None:
-    return None if gate is None else gate(tx, taking.cost)
 
 
 def _written(

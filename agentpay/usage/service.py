@@ -15,6 +15,7 @@ from agentpay.storage import Store, Tx
 from agentpay.storage.keys import checked_key
 from agentpay.usage import recording, reporting, reserving
 from agentpay.usage.models import Usage, UsageRecord
+from agentpay.usage.recording import Permit
 from agentpay.usage.taking import Cap, asked
 from agentpay_policies.money import Amount
 from agentpay_policies.text import identifier
@@ -86,11 +87,12 @@ class UsageTracker:
         cost: Amount | None = None,
         currency: str | None = None,
         principal: Principal = OPERATOR,
+        permit: Permit | None = None,
     ) -> UsageRecord:
         """Record that a customer used a feature; the same key again changes nothing.
 
         A cost of one's own replaces the computed price; without a currency it is in the plan's, else in USD. What no
-        plan names is recorded without a limit.
+        plan names is recorded without a limit. `permit` is asked what a new use costs before it is recorded.
 
         Raises:
             UsageLimitExceeded: the quantity does not fit; `retry_at` is when the limit resets. Nothing is recorded.
@@ -105,7 +107,13 @@ class UsageTracker:
 
         def write(tx: Tx) -> UsageRecord | AgentPayError:
             return recording.record(
-                tx, wanted, idempotency_key=key, principal=principal, ids=self._ids, default_plan=self._default
+                tx,
+                wanted,
+                idempotency_key=key,
+                principal=principal,
+                ids=self._ids,
+                default_plan=self._default,
+                permit=permit,
             )
 
         return self._write(write)

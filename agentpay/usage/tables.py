@@ -10,10 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from agentpay.storage.types import Base, UtcTime
-
-_UNBILLED = sa.text("bill_id IS NULL AND unbilled_nanos > 0")
-_OPEN = sa.text("state = 'open'")
+from agentpay.storage.types import Base, UtcTime, where
 
 
 class UsageCounterRow(Base, table=True):
@@ -49,7 +46,7 @@ class UsageEventRow(Base, table=True):
             name="ck_usage_cost",
         ),
         sa.Index("ix_usage_customer", "customer_id", "feature", "recorded_at"),
-        sa.Index("ix_usage_unbilled", "customer_id", "currency", sqlite_where=_UNBILLED, postgresql_where=_UNBILLED),
+        sa.Index("ix_usage_unbilled", "customer_id", "currency", info=where("bill_id IS NULL AND unbilled_nanos > 0")),
         sa.Index("ix_usage_bill", "bill_id"),
     )
 
@@ -94,7 +91,7 @@ class UsageReservationRow(Base, table=True):
     __table_args__ = (
         sa.CheckConstraint("state IN ('open', 'committed', 'released', 'expired')", name="ck_reservation_state"),
         sa.CheckConstraint("quantity > 0 AND held_nanos >= 0", name="ck_reservation_held"),
-        sa.Index("ix_reservation_open", "customer_id", "expires_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        sa.Index("ix_reservation_open", "customer_id", "expires_at", info=where("state = 'open'")),
     )
 
     id: str = Field(primary_key=True)

@@ -29,7 +29,7 @@ from agentpay_policies.decisions import (
     Shadowed,
     State,
 )
-from agentpay_policies.limits import applied, check, weight
+from agentpay_policies.limits import AppliedLimit, applied, check, left_behind, weight
 from agentpay_policies.names import ALWAYS_ALLOWED, OPERATIONS, TOOL_NAMES
 from agentpay_policies.policy import AgentEntry, Policy
 
@@ -47,26 +47,34 @@ def readings(policy: Policy | None, request: Request, now: datetime) -> tuple[Re
     return tuple(dict.fromkeys([*wanted, *unapproved_readings(entry, request, now)]))
 
 
-def counted(policy: Policy | None, request: Request, *, approved: bool = False) -> tuple[CounterKey, ...]:
+def counted(
+    policy: Policy | None, request: Request, path: tuple[str, ...] = (), *, approved: bool = False
+) -> tuple[CounterKey, ...]:
     """Every counter that the policy reads and that a hold for this request counts in; sorted, each once.
 
+    `path` is that of a hold that was taken earlier: it counts in the budgets on it too, wherever its agent is now.
     `approved` says whether people approved it: then it does not count as unapproved.
     """
-    entry = policy.agent(request.agent) if policy else None
-    if policy is None or entry is None:
+    if policy is None:
         return ()
-    limits = (*applied(policy, entry, request, _ANY_TIME), *applied(policy, entry, request, _ANY_TIME, shadow=True))
-    keys = {limit.counted for limit in limits if limit.subject is not None}
-    if not approved and (key := unapproved_key(entry, request)) is not None:
-        keys.add(key)
-    return tuple(sorted(keys))
+    limits: list[AppliedLimit] = []
+    keys: set[CounterKey] = set()
+    if (entry := policy.agent(request.agent)) is not None:
+        limits += [
+            limit for tried in (False, True) for limit in applied(policy, entry, request, _ANY_TIME, shadow=tried)
+        ]
+        if not approved and (key := unapproved_key(entry, request)) is not None:
+            keys.add(key)
+    if path:
+        limits += left_behind(policy, request, path, path[0], _ANY_TIME)
+    return tuple(sorted(keys | {limit.counted for limit in limits if limit.subject is not None}))
 
 
-def amounts_counted(policy: Policy | None, request: Request, *, approved: bool = False) -> dict[CounterKey, int]:
+def amounts_counted(
+    policy: Policy | None, request: Request, path: tuple[str, ...] = (), *, approved: bool = False
+) -> dict[CounterKey, int]:
     """How much a hold for this request counts in each of its counters: what a subscription commits to, or the cost."""
     entry = policy.agent(request.agent) if policy else None
-    if entry is None:
-        return {}
 
     def amount(unit: str) -> int:
         if unit == COUNT:
@@ -75,7 +83,7 @@ def amounts_counted(policy: Policy | None, request: Request, *, approved: bool =
             return request.cost.nanos if request.cost else 0
         return weight(entry, request) if request.money else 0
 
-    return {key: amount(key.unit) for key in counted(policy, request, approved=approved)}
+    return {key: amount(key.unit) for key in counted(policy, request, path, approved=approved)}
 
 
 _ANY_TIME: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +11,7 @@ from agentpay_policies.codes import finding
 from agentpay_policies.decisions import COUNT, NANO, CounterKey, Finding, LimitCheck, Reading, Request, Sum
 from agentpay_policies.money import Money, Price, format_minor, nanos_per_minor
 from agentpay_policies.names import Operation
-from agentpay_policies.policy import AgentEntry, Limit, Policy, cap_in
+from agentpay_policies.policy import AgentEntry, Budget, Limit, Policy, cap_in
 from agentpay_policies.terms import committed_minor
 
 BUDGETED: Final[tuple[Operation, ...]] = ("charge", "subscribe")
@@ -72,12 +72,16 @@ def pays(request: Request) -> bool:
     return request.operation in ("charge", "refund")
 
 
-def weight(entry: AgentEntry, request: Request) -> int:
-    """What a payment counts in limits and approvals, in minor units: of a subscription what it commits to."""
+def weight(entry: AgentEntry | None, request: Request) -> int:
+    """What a payment counts in limits and approvals, in minor units: of a subscription what it commits to.
+
+    `entry` is None for an agent that the policy does not know any more.
+    """
     assert request.money is not None
-    if request.operation != "subscribe" or entry.subscribe is None:
+    if request.operation != "subscribe":
         return request.money.minor
-    return committed_minor(request.money.minor, request.term, entry.subscribe.counts)
+    counts = entry.subscribe.counts if entry and entry.subscribe else "committed"
+    return committed_minor(request.money.minor, request.term, counts)
 
 
 def nodes(policy: Policy, entry: AgentEntry, agent: str, *, shadow: bool = False) -> Iterator[Node]:
@@ -89,25 +93,47 @@ def nodes(policy: Policy, entry: AgentEntry, agent: str, *, shadow: bool = False
         if own is not None and (section := getattr(own, operation)) is not None:
             yield Node(f"{entry.pointer}.{operation}", subject, (operation,), section.limits, subject)
     for budget in policy.budgets_of(entry):
-        limits = budget.shadow if shadow else budget.limits
-        yield Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, limits, subject, shared=True)
+        yield _shared(budget, budget.shadow if shadow else budget.limits, subject)
+
+
+def _shared(budget: Budget, limits: tuple[Limit, ...], agent: str) -> Node:
+    return Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, limits, agent, shared=True)
 
 
 def applied(
     policy: Policy, entry: AgentEntry, request: Request, now: datetime, *, shadow: bool = False
 ) -> Iterator[AppliedLimit]:
     """Every limit that a request meets, up the whole tree; or every one that is only tried out."""
-    if request.operation is None or not (pays(request) or request.operation == "record_usage"):
-        return
     for node in nodes(policy, entry, request.agent, shadow=shadow):
-        for limit in node.limits:
-            if request.operation not in node.adds_up(limit) or not limit.applies(request.direction):
-                continue
-            if measure := _measure(limit, entry, request):
-                yield _apply(policy, node, limit, request, measure, now)
+        yield from _applied_at(node, policy, entry, request, now)
 
 
-def _measure(limit: Limit, entry: AgentEntry, request: Request) -> tuple[str, int, int] | None:
+def left_behind(
+    policy: Policy, request: Request, path: Container[str], agent: str, now: datetime
+) -> Iterator[AppliedLimit]:
+    """The limits of the budgets on an earlier path that the agent is not under any more: what it spent under them was
+    spent. `agent` is the subject that the agent had then."""
+    present = policy.path(request.agent)
+    for budget in policy.budgets:
+        node = _shared(budget, (*budget.limits, *budget.shadow), agent)
+        if node.subject in path and node.subject not in present:
+            yield from _applied_at(node, policy, policy.agent(request.agent), request, now)
+
+
+def _applied_at(
+    node: Node, policy: Policy, entry: AgentEntry | None, request: Request, now: datetime
+) -> Iterator[AppliedLimit]:
+    """The limits of one place that a request meets."""
+    if not (pays(request) or request.operation == "record_usage"):
+        return
+    for limit in node.limits:
+        if request.operation not in node.adds_up(limit) or not limit.applies(request.direction):
+            continue
+        if measure := _measure(limit, entry, request):
+            yield _apply(policy, node, limit, request, measure, now)
+
+
+def _measure(limit: Limit, entry: AgentEntry | None, request: Request) -> tuple[str, int, int] | None:
     """The unit, the cap and what the request adds; None where the limit says nothing of the request's currency."""
     if limit.count is not None:
         return COUNT, limit.count, 1

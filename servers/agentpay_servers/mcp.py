@@ -45,6 +45,8 @@ class Manager(Protocol):
 
     def tools_for(self, agent: str) -> frozenset[ToolName]: ...
 
+    def note_refusal(self, agent: str, tool: ToolName, error: AgentPayError) -> AgentPayError: ...
+
 
 class AgentPayServer(MCPServer[Any]):
     """The tools of one agent.
@@ -96,7 +98,8 @@ class AgentPayServer(MCPServer[Any]):
         )
 
     def _run(self, spec: AnySpec, arguments: dict[str, Any]) -> ToolResult:
-        return run(spec, self._handle, arguments, listed=self._is_listed(spec))
+        note = partial(self._manager.note_refusal, self._agent)
+        return run(spec, self._handle, arguments, listed=self._is_listed(spec), note=note)
 
     def _is_listed(self, spec: AnySpec) -> bool:
         try:

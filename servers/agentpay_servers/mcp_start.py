@@ -44,7 +44,8 @@ def serve(manager: PaymentManager, agent: str) -> None:
     """Serve one agent over stdio. The protocol's library is loaded here, when everything else is in order."""
     from agentpay_servers.mcp import serve_stdio
 
-    serve_stdio(manager, agent)
+    with manager.background():
+        serve_stdio(manager, agent)
 
 
 def checked_agent(agent: str | None) -> str:

@@ -7,7 +7,7 @@ only where that is proved; else the payment is looked up by its key and the text
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -25,11 +25,13 @@ from agentpay.errors import (
     PolicyDenied,
     ProviderError,
     RefundRefused,
+    Throttled,
     ValidationError,
 )
 from agentpay.payments.models import Payment, Refund
 from agentpay_policies.codes import violation
 from agentpay_policies.decisions import Violation
+from agentpay_policies.names import ToolName
 from agentpay_policies.text import escaped, stripped
 from agentpay_tools import codes, outputs, texts
 from agentpay_tools.arguments import Arguments
@@ -59,28 +61,52 @@ class ToolResult:
         return self.body.model_dump(mode="json", exclude_none=True)
 
 
-def run(spec: AnySpec, handle: Handle, arguments: Mapping[str, object], *, listed: bool = True) -> ToolResult:
+Note = Callable[[ToolName, AgentPayError], AgentPayError]
+"""Writes down that a call was refused before the engine saw it, and gives back what to answer: it may be throttled."""
+
+
+def run(
+    spec: AnySpec,
+    handle: Handle,
+    arguments: Mapping[str, object],
+    *,
+    listed: bool = True,
+    note: Note | None = None,
+) -> ToolResult:
     """Run one tool for one agent. Never raises.
 
+    `note` is told of arguments that are refused here, so that they are audited and throttled as every refusal is.
     `listed` is whether the policy lists the tool for the agent. It decides nothing, for the engine denies (and audits)
     what is not listed; but an agent that may not call a tool is told that, not what its arguments should have been.
     """
     try:
         args = spec.arguments.model_validate(arguments)
     except pydantic.ValidationError as exc:
-        return _refusal(spec, _denied(spec) if not listed else _invalid(exc), {})
+        return _refusal(spec, _noted(spec, _invalid(exc) if listed else _denied(spec), note), {})
     try:
         body, lines = spec.handler(handle, args)
         if body.status in _REFUSALS:
             raise RuntimeError(f"the engine answered {body.status} where it has to raise")
         return ToolResult(body, _text(lines), is_error=False)
     except AgentPayError as exc:
+        if not listed and codes.code_of(exc).proof == "nothing_done" and not isinstance(exc, PolicyDenied | Throttled):
+            return _refusal(spec, _denied(spec), {})  # what there is and what not is none of this agent's business
         return _refusal(spec, exc, _money(spec, handle, args, exc))
     except Exception as exc:  # the tool boundary: a crash is answered too, and never with its stack trace
         # The message of a crash may hold anything: it goes to the log, and the agent is told the code only.
         logger.exception("the tool %s crashed for agent %s", spec.name, stripped(handle.agent), exc_info=exc)
         crash = AgentPayError("Something in AgentPay went wrong; the operator's log has the details.")
         return _refusal(spec, crash, _money(spec, handle, args, crash))
+
+
+def _noted(spec: AnySpec, error: AgentPayError, note: Note | None) -> AgentPayError:
+    if note is None:
+        return error
+    try:
+        return note(spec.name, error)
+    except AgentPayError:  # a database that is away does not change why the call was refused
+        logger.exception("a refusal of %s could not be written down", spec.name)
+        return error
 
 
 def _text(lines: Sequence[str]) -> str:
@@ -134,6 +160,7 @@ def _refusal(spec: AnySpec, error: AgentPayError, money: Mapping[str, str]) -> T
     code = codes.code_of(error)
     violations = error.violations if isinstance(error, PolicyDenied) else ()
     message = error.message[:_LONGEST_MESSAGE]
+    details = _details(spec, error)
     body = {
         "status": code.status if code.status in _statuses(spec) else "internal",
         "error": {
@@ -144,12 +171,13 @@ def _refusal(spec: AnySpec, error: AgentPayError, money: Mapping[str, str]) -> T
             "retry_at": error.retry_at,
             "violations": [_violation(each) for each in violations] or None,
         },
-        **_details(spec, error),
+        **details,
         **_known(spec, **{name: value for name, value in money.items() if name != "text"}),
     }
     said = " ".join(_reason(each) for each in violations) or message  # the message names the first reason only
     lines = texts.sentences(
         f"{code.code}: {said}",
+        _ids(details, said + error.next_step + money.get("text", "")),
         error.next_step,
         f"Not before {texts.moment(error.retry_at)}." if error.retry_at else None,
         money.get("text", texts.NO_MONEY_MOVED),
@@ -181,6 +209,12 @@ def _details(spec: AnySpec, error: AgentPayError) -> dict[str, str]:
             return _known(spec, **_made(spec, error.payment_id))
         case _:
             return {}
+
+
+def _ids(details: Mapping[str, str], said: str) -> str | None:
+    """The ids that the text does not name yet: a model may see the text only."""
+    missing = texts.pairs(**{name: value for name, value in details.items() if value not in said})
+    return f"({missing})" if missing else None
 
 
 def _made(spec: AnySpec, row_id: str | None) -> dict[str, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentpay.payments.models import Payment
-from agentpay.payments.models import Refund as MadeRefund
 from agentpay_tools import arguments as given
 from agentpay_tools import outputs as out
 from agentpay_tools import texts
@@ -78,7 +77,7 @@ def _under_way(what: str, status: str, url: str | None) -> str:
 
 
 def _repeated(payment: Payment) -> str | None:
-    return texts.repeat(payment.updated_at or payment.created_at, payment.created_at) if payment.replayed else None
+    return texts.repeat(payment.created_at, payment.updated_at or payment.created_at) if payment.replayed else None
 
 
 def subscribe(handle: Handle, args: given.Subscribe) -> Answer[out.SubscriptionOutput]:
@@ -96,8 +95,11 @@ def subscribe(handle: Handle, args: given.Subscribe) -> Answer[out.SubscriptionO
             "replayed": found.replayed,
         }
     )
-    repeated = texts.repeat(found.created_at) if found.replayed else None
-    return body, [texts.sentences(_subscribe_text(found), found.next_step, repeated)]
+    return body, [texts.sentences(_subscribe_text(found), found.next_step, _again(found))]
+
+
+def _again(found: Subscription) -> str | None:
+    return texts.repeat(found.created_at) if found.replayed else None
 
 
 def _subscribe_status(found: Subscription) -> str:
@@ -121,8 +123,9 @@ def _subscribe_text(found: Subscription) -> str:
 
 def subscription_text(found: Subscription) -> str:
     """How a subscription stands, in a sentence."""
+    lives = found.status in ("active", "past_due")
     ends = " and ends then" if found.cancel_at_period_end else ""
-    period = f", paid until {texts.moment(found.period_end)}{ends}" if found.period_end else ""
+    period = f", paid until {texts.moment(found.period_end)}{ends}" if found.period_end and lives else ""
     return f"Subscription {found.id} of {found.customer} to {found.plan} is {found.status}{period}."
 
 
@@ -164,13 +167,7 @@ def refund(handle: Handle, args: given.Refund) -> Answer[out.RefundOutput]:
             text = f"It is not known yet whether {what} went through; do not refund again."
         case status:
             text = f"Not finished: {what} is {status}; do not refund again."
-    return body, [texts.sentences(text, made.next_step, _refund_repeated(made))]
-
-
-def _refund_repeated(made: MadeRefund) -> str | None:
-    if not made.replayed:
-        return None
-    return texts.repeat(made.created_at) if made.created_at else "This is a repeat, nothing new was done."
+    return body, [texts.sentences(text, made.next_step, made.replayed and texts.repeat(made.created_at))]
 
 
 def cancel_subscription(handle: Handle, args: given.CancelSubscription) -> Answer[out.CancelOutput]:
@@ -181,5 +178,4 @@ def cancel_subscription(handle: Handle, args: given.CancelSubscription) -> Answe
     body = out.CancelOutput.model_validate(
         {**subscription_fields(found), "status": found.status, "replayed": found.replayed}
     )
-    repeated = "This is a repeat, nothing new was done." if found.replayed else None
-    return body, [texts.sentences(subscription_text(found), found.next_step, repeated)]
+    return body, [texts.sentences(subscription_text(found), found.next_step, _again(found))]

@@ -80,7 +80,7 @@ def record_usage(handle: Handle, args: given.RecordUsage) -> Answer[out.UsageOut
     cost = texts.figure(record.cost, record.currency) if record.cost is not None and record.currency else None
     facts = texts.pairs(id=record.id, plan=record.plan, cost=cost, remaining=record.remaining)
     text = f"Recorded: {record.quantity} of {record.feature} for customer {record.customer} ({facts})."
-    return body, [texts.sentences(text, record.replayed and texts.repeat(record.recorded_at))]
+    return body, [texts.sentences(text, record.replayed and texts.repeat(record.recorded_at, record.recorded_at))]
 
 
 def get_payment(handle: Handle, args: given.GetPayment) -> Answer[out.PaymentReadOutput]:

@@ -37,10 +37,11 @@ def pairs(**facts: object) -> str:
     return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if value not in (None, ""))
 
 
-def repeat(since: datetime, created_at: datetime | None = None) -> str:
-    """What a repeat's answer adds: that nothing new was done, and from when the state is."""
-    made = f"first made {moment(created_at)}; " if created_at is not None and created_at != since else ""
-    return f"This is a repeat, nothing new was done: {made}the state is from {moment(since)}."
+def repeat(made: datetime | None, since: datetime | None = None) -> str:
+    """What a repeat's answer adds: that nothing new was done, when it was, and from when the state is."""
+    first = f" It was made {moment(made)}." if made else ""
+    state = f"is from {moment(since)}" if since else "is the present one"
+    return f"This is a repeat, nothing new was done.{first} The state {state}."
 
 
 def until(expires_at: datetime | None) -> str:

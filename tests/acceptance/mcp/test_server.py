@@ -210,3 +210,11 @@ async def test_the_server_says_who_it_is_and_how_to_use_it(mode: Mode) -> None:
         assert client.server_info.name == "agentpay"
         assert client.instructions is not None
         assert "SAME key" in client.instructions
+
+
+async def test_arguments_that_are_refused_here_are_written_down(mode: Mode) -> None:
+    manager = FakeManager()
+    async with connected(manager, mode) as client:
+        await client.call_tool("charge", {"amount": 5})
+        await client.call_tool("list_plans", {})
+    assert manager.refused == [("bot", "charge", "INVALID_ARGUMENT")]

@@ -12,7 +12,7 @@ from agentpay.errors import CreditsExhausted, StorageError
 from agentpay.ids import RandomIds
 from agentpay.ledger import queries
 from agentpay.ledger.postings import Entry, charge_captured, credits_granted, credits_used
-from agentpay.ledger.service import Balance, balance, balances, credit_available, lock_credit, post
+from agentpay.ledger.service import Balance, balance, balances, credit_available, credits_available, lock_credit, post
 from agentpay.storage import Store, Tx
 from conftest import START
 from support.invariants import check_invariants
@@ -81,6 +81,8 @@ def test_credits_are_used_up_to_the_last_and_no_further(store: Store) -> None:
     assert posted(store, "credits_used", "u2", credits_used("cus_1", 1, "USD"))
     assert credits_of(store) == 0
     assert credits_of(store, "cus_2") == credits_of(store, currency="EUR") == 0
+    posted(store, "credits_granted", "g2", credits_granted("cus_1", 7, "EUR"))
+    assert store.read(lambda tx: credits_available(tx, "cus_1")) == {"EUR": 7, "USD": 0}
     with pytest.raises(CreditsExhausted):
         posted(store, "credits_used", "u3", credits_used("cus_2", 1, "USD"))
 
@@ -124,18 +126,28 @@ def test_the_same_event_at_once_is_posted_once(store: Store) -> None:
 
 
 def test_events_over_the_same_accounts_at_once_do_not_block_each_other(store: Store) -> None:
-    """Accounts are locked in sorted order, whatever the order of the entries: no deadlock."""
+    """Accounts are locked in sorted order, whatever the order of the entries: no deadlock, so no write is run twice."""
     names = ["customer_credit:a", "customer_credit:b", "customer_credit:c"]
     for name in names:
         posted(store, "credits_granted", name, credits_granted(name.partition(":")[2], 10_000, "USD"))
+
+    runs, ids = [], RandomIds()
+
+    def move(object_id: str, entries: Sequence[Entry]) -> None:
+        def write(tx: Tx) -> bool:
+            runs.append(object_id)
+            return post(tx, event="moved", object_id=object_id, entries=entries, at=tx.now(), ids=ids)
+
+        assert store.write(write)
 
     def run(index: int) -> None:
         for number in range(10):
             first, second = names[index % 3], names[(index + 1 + number % 2) % 3]
             entries = (Entry(first, "USD", 1), Entry(second, "USD", -1))
-            assert posted(store, "moved", f"{index}-{number}", entries if number % 2 else entries[::-1])
+            move(f"{index}-{number}", entries if number % 2 else entries[::-1])
 
     values(run_threads(6, run))
+    assert len(runs) == 60
     check_invariants(store)
 
 

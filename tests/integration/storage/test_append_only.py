@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentpay.storage import Store, Tx
-from agentpay.storage.triggers import APPEND_ONLY
+from agentpay.storage.triggers import APPEND_ONLY, make_append_only
 from agentpay.storage.types import Base
 
 
@@ -46,6 +46,9 @@ def _remove_again(store: Store, name: str) -> None:
     """So that the invariants hold: the row was nonsense. Whoever owns the file can drop a trigger; the audit tells."""
     _raw(store, f"DROP TRIGGER {name}_no_delete")
     _raw(store, f"DELETE FROM {name}")
+    with store.engine.connect() as conn:
+        make_append_only(conn)
+        conn.commit()
 
 
 def _raw(store: Store, statement: str, values: tuple[object, ...] = ()) -> None:

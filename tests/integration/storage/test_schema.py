@@ -94,13 +94,13 @@ def test_a_database_keeps_its_mode(store: Store) -> None:
 
 
 def test_a_database_of_a_later_program_is_refused(store: Store, open_store: OpenStore) -> None:
-    store.write(lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
+    store.write(lambda tx: tx.execute(sa.text("UPDATE agentpay_revision SET version_num = '9999'")))
     with pytest.raises(SchemaNewer, match="9999"):
         prepare(open_store())
     with pytest.raises(SchemaNewer, match="9999"):
         prepare(open_store(), upgrade=True)
     store.write(
-        lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = :now").bindparams(now=REVISION))
+        lambda tx: tx.execute(sa.text("UPDATE agentpay_revision SET version_num = :now").bindparams(now=REVISION))
     )
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentpay.access.models import Access
+from agentpay.errors import AgentPayError
 from agentpay.payments.models import Payment, Refund
 from agentpay.payments.service import PaymentPage
 from agentpay.plans.models import BillingPeriod, Feature, PaymentPlan, PaymentType
@@ -201,6 +202,12 @@ class FakeManager:
 
     handle: FakeHandle = field(default_factory=FakeHandle)
     listed: frozenset[ToolName] | Callable[[], frozenset[ToolName]] = frozenset(TOOL_NAMES)
+
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def note_refusal(self, agent: str, tool: ToolName, error: AgentPayError) -> AgentPayError:
+        self.refused.append((agent, tool, error.code))
+        return error
 
     def for_agent(self, agent: str) -> FakeHandle:
         self.handle.agent = agent

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from agentpay.errors import PlanUnknown
 from agentpay_policies.names import ToolName
 from agentpay_tools import CATALOG, ToolResult, run
 from agentpay_tools.render import output_schema
@@ -157,3 +158,11 @@ def test_an_unlisted_tool_is_denied_before_its_arguments_are_discussed() -> None
     assert result.body.status == "denied"
     assert "TOOL_NOT_ALLOWED" in result.text
     assert result.text.endswith("No money moved by this call.")
+
+
+def test_an_unlisted_tool_says_nothing_of_what_there_is() -> None:
+    handle = FakeHandle(script={"subscribe": PlanUnknown("There is no such plan.")})
+    result = run(CATALOG["subscribe"], handle, GOOD["subscribe"], listed=False)
+    assert result.body.status == "denied"
+    assert "TOOL_NOT_ALLOWED" in result.text
+    assert "plan" not in result.text

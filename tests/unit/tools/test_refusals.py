@@ -208,6 +208,7 @@ def test_a_decline_has_its_code_and_payment() -> None:
     result, _ = refuse("charge", PaymentDeclined("no", payment_id="pay_1", decline_code="insufficient_funds"))
     body = result.structured()
     assert (body["status"], body["payment_id"], body["decline_code"]) == ("declined", "pay_1", "insufficient_funds")
+    assert "(payment id: pay_1, decline code: insufficient_funds)" in result.text
 
 
 def test_a_declined_refund_names_its_row_as_a_refund() -> None:

@@ -111,7 +111,7 @@ def test_a_replay_says_from_when_the_state_is() -> None:
     result = answer("charge", replace(PAYMENT, replayed=True, updated_at=LATER))
     assert result.structured()["replayed"] is True
     assert "This is a repeat" in result.text
-    assert "first made 2026-03-01 12:00:00 UTC; the state is from 2026-03-01 12:30:00 UTC" in result.text
+    assert "It was made 2026-03-01 12:00:00 UTC. The state is from 2026-03-01 12:30:00 UTC." in result.text
 
 
 def test_times_are_told_in_utc() -> None:
@@ -188,7 +188,10 @@ def test_a_refund_under_way_is_not_to_be_repeated(status: Any) -> None:
 
 
 def test_a_repeated_refund_says_so() -> None:
-    assert "the state is from 2026-03-01 12:00:00 UTC" in answer("refund", replace(REFUND, replayed=True)).text
+    assert (
+        "It was made 2026-03-01 12:00:00 UTC. The state is the present one."
+        in answer("refund", replace(REFUND, replayed=True)).text
+    )
 
 
 # ---- access and usage

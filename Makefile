@@ -1,0 +1,81 @@
+# make demo    makes .venv, installs AgentPay, and runs its main job
+# make test    the same environment, then every check: lint, types, imports, the wheel, the tests
+#
+# Needs Python 3.11 or later with venv, and make. Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+BIN := .venv/bin
+WHEEL_BIN := .venv-wheel/bin
+PACKED := $(shell find agentpay policies tools servers -type f -not -path '*/__pycache__/*')
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format imports types wheel pytest clean
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: .venv/.installed
+	$(BIN)/agentpay demo
+
+test: lint types imports wheel pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+imports: .venv/.dev
+	$(BIN)/lint-imports
+
+pytest: .venv/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+wheel: .venv-wheel/.installed
+	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
+
+clean:
+	rm -rf .venv .venv-wheel dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The stamps below say what is installed; a change of what they depend on installs again.
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "AgentPay needs Python 3.11 or later with venv and ensurepip (on Debian: apt-get install python3-venv); $(PYTHON) is not that. Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# hatchling first, and pinned: without build isolation nothing unpinned is fetched to build with.
+.venv/.installed: .venv/.made pyproject.toml constraints.txt
+	$(BIN)/pip install -qq -c constraints.txt hatchling
+	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+dist/.built: .venv/.dev pyproject.toml README.md LICENSE $(PACKED)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . > .venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
+	@touch $@
+
+.venv-wheel/.made: .venv/.made
+	$(BIN)/python -m venv .venv-wheel
+	@touch $@
+
+.venv-wheel/.installed: .venv-wheel/.made dist/.built constraints.txt
+	$(WHEEL_BIN)/pip uninstall -qq -y agentpay-engine
+	$(WHEEL_BIN)/pip install -qq -c constraints.txt dist/*.whl
+	@touch $@

@@ -1,0 +1,168 @@
+"""Invariants 3 and 4: one provider effect an attempt, and never more refunded than was captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+import sqlalchemy as sa
+
+from agentpay.doctor.model import Check
+from agentpay.payments.tables import AttemptRow, PaymentRow, RefundRow
+from agentpay.storage.transaction import Row, Tx
+from agentpay.storage.types import table
+
+_PAYMENTS = table(PaymentRow)
+_REFUNDS = table(RefundRow)
+_ATTEMPTS = table(AttemptRow)
+_P, _R, _A = _PAYMENTS.c, _REFUNDS.c, _ATTEMPTS.c
+
+OPEN: Final = ("approval_required", "pending", "requires_action", "unknown")
+"""The states in which money may still move."""
+
+_PROVED: Final = ("declined", "not_sent")
+_STATUS_BY_OUTCOME: Final = {
+    "sent": {"pending"},
+    "pending": {"pending"},
+    "requires_action": {"requires_action"},
+    "unknown": {"unknown"},
+    "declined": {"declined", "canceled"},
+    "not_sent": {"not_sent", "refused", "approval_required", "canceled"},
+}
+_WITHOUT_ATTEMPT: Final = {"approval_required", "refused", "canceled"}
+
+
+def _shared_keys(tx: Tx) -> list[str]:
+    rows = tx.all(
+        sa.select(_A.provider_key, sa.func.count().label("times"))
+        .group_by(_A.provider_key)
+        .having(sa.or_(sa.func.count() > 1, _A.provider_key == ""))
+    )
+    return [f"provider key {row.provider_key!r}: {row.times} attempts" for row in rows]
+
+
+def _open_twice(tx: Tx) -> list[str]:
+    rows = tx.all(
+        sa.select(_A.subject_id, sa.func.count().label("open"))
+        .where(_A.outcome.in_(("sent", "unknown")))
+        .group_by(_A.subject_id)
+        .having(sa.func.count() > 1)
+    )
+    return [f"{row.subject_id}: {row.open} attempts are open at once" for row in rows]
+
+
+def _overtaken(tx: Tx) -> list[str]:
+    """Attempts that were opened while an earlier one of the same payment or refund was open or had succeeded."""
+    earlier, later = _ATTEMPTS.alias("earlier"), _ATTEMPTS.alias("later")
+    e = earlier.c
+    open_then = sa.or_(
+        e.outcome.in_(("sent", "unknown")),
+        sa.and_(e.outcome.in_(_PROVED), e.settled_at > later.c.sent_at),
+        sa.and_(e.outcome == "succeeded", e.settled_at < later.c.sent_at),
+    )
+    query = (
+        sa.select(later.c.subject_id, later.c.number, e.number.label("earlier"), e.outcome)
+        .join(earlier, sa.and_(e.subject_id == later.c.subject_id, e.number < later.c.number))
+        .where(open_then)
+        .order_by(later.c.subject_id, later.c.number)
+    )
+    return [
+        f"{row.subject_id}: attempt {row.number} was opened beside attempt {row.earlier}, which is {row.outcome}"
+        for row in tx.all(query)
+    ]
+
+
+def _numbers(tx: Tx) -> list[str]:
+    count, last = sa.func.count(), sa.func.max(_A.number)
+    rows = tx.all(sa.select(_A.subject_id, count.label("rows"), last.label("last")).group_by(_A.subject_id)
+                  .having(sa.or_(count != last, sa.func.min(_A.number) != 1)))  # fmt: skip
+    return [f"{row.subject_id}: {row.rows} attempts, the last is number {row.last}" for row in rows]
+
+
+def _statuses(tx: Tx) -> list[str]:
+    """Payments and refunds whose state does not follow from their attempts."""
+    subjects = sa.union_all(sa.select(_P.id, _P.status), sa.select(_R.id, _R.status)).subquery()
+    rows = tx.all(
+        sa.select(
+            sa.func.coalesce(subjects.c.id, _A.subject_id).label("id"),
+            subjects.c.status,
+            _A.outcome,
+            _A.step,
+            _A.number,
+        )
+        .select_from(subjects.join(_ATTEMPTS, _A.subject_id == subjects.c.id, full=True))
+        .order_by(sa.func.coalesce(subjects.c.id, _A.subject_id), _A.number)
+    )
+    return list(_disagreeing(rows))
+
+
+def _disagreeing(rows: Sequence[Row]) -> Iterator[str]:
+    for subject, found in groupby(rows, key=lambda row: row.id):
+        attempts = list(found)
+        status, newest = attempts[0].status, attempts[-1]
+        outcomes = {row.outcome for row in attempts}
+        if status is None:
+            yield f"{subject}: it has attempts and is neither a payment nor a refund"
+        elif status not in _allowed(newest, outcomes):
+            yield f"{subject}: it is {status}, its newest attempt is {newest.outcome or 'missing'}"
+
+
+def _allowed(newest: Row, outcomes: set[str | None]) -> set[str]:
+    """The states that attempts allow. One that succeeded decides, whatever came after it."""
+    if "succeeded" in outcomes:
+        return {"succeeded"}
+    if newest.outcome is None:
+        return _WITHOUT_ATTEMPT
+    resumed = {"requires_action"} if newest.outcome == "sent" and newest.step == "resume" else set()
+    return _STATUS_BY_OUTCOME.get(newest.outcome, set()) | resumed
+
+
+def _refund_sums(tx: Tx) -> list[str]:
+    """What a payment says of its refunds. A late success beyond what is left is flagged, and capped in the payment."""
+    done = sa.func.coalesce(sa.func.sum(sa.case((_R.status == "succeeded", _R.amount_minor), else_=0)), 0)
+    open_ = sa.func.coalesce(sa.func.sum(sa.case((_R.status.in_(OPEN), _R.amount_minor), else_=0)), 0)
+    sums = (
+        sa.select(_R.payment_id, done.label("done"), open_.label("open"))
+        .group_by(_R.payment_id)
+        .subquery()
+    )  # fmt: skip
+    facts = (_P.id, _P.captured_minor, _P.refunded_minor, _P.refunding_minor, _P.late)
+    done_of, open_of = sa.func.coalesce(sums.c.done, 0), sa.func.coalesce(sums.c.open, 0)
+    wrong = sa.or_(
+        sa.and_(_P.refunded_minor != done_of, sa.or_(_P.late.is_(False), _P.refunded_minor > done_of)),
+        _P.refunding_minor != open_of,
+        _P.refunded_minor + _P.refunding_minor > _P.captured_minor,
+        sa.and_(_P.late.is_(False), done_of + open_of > _P.captured_minor),
+    )
+    query = sa.select(*facts, done_of.label("done"), open_of.label("open"))
+    query = query.select_from(_PAYMENTS.outerjoin(sums, sums.c.payment_id == _P.id)).where(wrong)
+    return [
+        f"payment {row.id}: {row.captured_minor} captured; {row.refunded_minor} refunded, its refunds add up to"
+        f" {row.done}; {row.refunding_minor} being refunded, its open refunds add up to {row.open}"
+        for row in tx.all(query)
+    ]
+
+
+def _refund_currencies(tx: Tx) -> list[str]:
+    query = sa.select(_R.id, _R.currency, _P.currency.label("paid")).join(_PAYMENTS, _P.id == _R.payment_id)
+    rows = tx.all(query.where(_R.currency != _P.currency))
+    return [f"refund {row.id}: in {row.currency}, of a payment in {row.paid}" for row in rows]
+
+
+def _refunds_of_sends(tx: Tx) -> list[str]:
+    query = sa.select(_R.id, _P.id.label("payment")).join(_PAYMENTS, _P.id == _R.payment_id)
+    rows = tx.all(query.where(_P.direction == "send"))
+    return [f"refund {row.id}: of payment {row.payment}, which sent money" for row in rows]
+
+
+CHECKS: Final = (
+    Check(3, "every attempt has a provider key of its own", _shared_keys),
+    Check(3, "at most one attempt of a payment or refund is open", _open_twice),
+    Check(3, "no attempt was opened while an earlier one was unknown, or after one that succeeded", _overtaken),
+    Check(3, "the attempts of a payment or refund are numbered without a gap", _numbers),
+    Check(3, "the state of every payment and refund follows from its attempts", _statuses),
+    Check(4, "refunds, made and under way, are what the payment says and at most what was captured", _refund_sums),
+    Check(4, "a refund is in the currency of its payment", _refund_currencies),
+    Check(4, "money that was sent is not refunded", _refunds_of_sends),
+)

@@ -1,0 +1,95 @@
+"""What weakens the promise without breaking it: told, not counted as a fault."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from agentpay.audit.tables import AuditRow
+from agentpay.payments.tables import AttemptRow, PaymentRow
+from agentpay.spending import policies
+from agentpay.spending.tables import ApprovalRow, ApproverRow
+from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
+from agentpay.storage.types import table
+
+_LOG = table(AuditRow)
+_PAYMENTS = table(PaymentRow)
+_ATTEMPTS = table(AttemptRow)
+_APPROVALS = table(ApprovalRow)
+_APPROVERS = table(ApproverRow)
+
+_LONG: Final = timedelta(days=1)
+_MOST: Final = 10
+
+
+def of_rows(tx: Tx) -> list[str]:
+    """What the rows tell."""
+    return [warning for find in _OF_ROWS for warning in find(tx)]
+
+
+def of_file(store: Store, *, asks_people: bool) -> Iterator[str]:
+    """What the file of a SQLite database tells: who else can read it, and whose it is.
+
+    `asks_people` says that approvals or approvers exist, which are worth only what the file's own protection is.
+    """
+    path = Path(str(store.engine.url.database))
+    if store.dialect != "sqlite" or not path.exists():
+        return
+    found, folder = path.stat(), path.parent.stat()
+    if found.st_mode & (stat.S_IROTH | stat.S_IWOTH) and folder.st_mode & stat.S_IXOTH:
+        yield f"Every user of this machine can read {path}: chmod 600 it, and what lies beside it."
+    if asks_people and hasattr(os, "getuid") and found.st_uid == os.getuid():
+        yield (
+            f"{path} belongs to the user that runs this: where the agent runs as this user too, it can change the"
+            " database, and the gate is advisory."
+        )
+
+
+def asks_people(tx: Tx) -> bool:
+    """Whether anything here waits, or ever waited, for people."""
+    return any(tx.first(sa.select(rows).limit(1)) is not None for rows in (_APPROVALS, _APPROVERS))
+
+
+def _unknown(tx: Tx) -> Iterator[str]:
+    a = _ATTEMPTS.c
+    long_ago = tx.now() - _LONG
+    query = sa.select(a.subject_id).where(a.outcome == "unknown", a.sent_at < long_ago).order_by(a.sent_at)
+    yield from _listed("The outcome has been unknown for more than a day", tx, query)
+
+
+def _late(tx: Tx) -> Iterator[str]:
+    query = sa.select(_PAYMENTS.c.id).where(_PAYMENTS.c.late.is_(True)).order_by(_PAYMENTS.c.created_at)
+    yield from _listed("The money moved late, after its hold was let go, perhaps above a cap", tx, query)
+
+
+def _unused(tx: Tx) -> Iterator[str]:
+    """Payments that came for what can no longer be given, unless they were refunded since."""
+    marked = sa.select(_LOG.c.object_id).where(_LOG.c.action == "payment.unused")
+    p = _PAYMENTS.c
+    query = sa.select(p.id).where(p.id.in_(marked), p.refunded_minor < p.captured_minor).order_by(p.created_at)
+    yield from _listed("Paid for what can no longer be given: refund it, or find its use", tx, query)
+
+
+def _not_enrolled(tx: Tx) -> Iterator[str]:
+    policy = policies.active(tx)
+    enrolled = {row.name for row in tx.all(sa.select(_APPROVERS.c.name))}
+    missing = sorted(policy.approver_names() - enrolled) if policy is not None else []
+    if missing:
+        yield f"The active policy asks approvers who are not enrolled: {', '.join(missing)}."
+
+
+def _listed(what: str, tx: Tx, query: sa.Select[tuple[str]]) -> Iterator[str]:
+    ids = [row[0] for row in tx.all(query)]
+    if ids:
+        more = f" and {len(ids) - _MOST} more" if len(ids) > _MOST else ""
+        yield f"{what}: {', '.join(ids[:_MOST])}{more}."
+
+
+_OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (_unknown, _late, _unused, _not_enrolled)

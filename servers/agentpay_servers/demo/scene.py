@@ -1,0 +1,60 @@
+"""What stands before the demo begins: a database, a plan, a policy, an approver, and how the server is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agentpay.ids import RandomIds
+from agentpay.manager import PaymentManager
+from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
+from agentpay_servers.mcp_config import client_config
+
+AGENT: Final = "support-bot"
+"""The agent that the starter policy names."""
+
+APPROVER: Final = "owner"
+"""The approver whom the starter policy asks."""
+
+POLICY: Final = "starter"
+PLAN: Final = PaymentPlan(
+    id="pro",
+    name="Pro",
+    payment_type=PaymentType.SUBSCRIPTION,
+    price="10.00",
+    currency="USD",
+    billing_period=BillingPeriod.MONTHLY,
+    requests_per_period=1000,
+    features=["premium_api"],
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The operator's side: the manager, the approver's secret, and the JSON that an MCP client is given."""
+
+    url: str
+    manager: PaymentManager
+    secret: str
+    config: Mapping[str, Any]
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.manager.close()
+
+
+def prepare(folder: Path) -> Scene:
+    """Make everything in a folder, as an operator would."""
+    url = f"sqlite:///{folder / 'agentpay.db'}"
+    secret = RandomIds().secret()
+    manager = PaymentManager(url, provider="mock", policy=POLICY)
+    try:
+        manager.create_plan(PLAN)
+        manager.enrol_approver(APPROVER, secret)
+        config = client_config(AGENT, database_url=url, policy=POLICY, providers=["mock"])
+    except BaseException:
+        manager.close()
+        raise
+    return Scene(url, manager, secret, config)

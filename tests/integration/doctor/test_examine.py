@@ -1,0 +1,130 @@
+"""The examination as a whole: what it says, what it warns of, and that it changes nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from agentpay.audit import log
+from agentpay.audit.seal import seal
+from agentpay.clock import FixedClock
+from agentpay.doctor import checks
+from agentpay.doctor.checks import AUDIT, Breach, examine
+from agentpay.doctor.warnings import of_rows
+from agentpay.ids import Ids
+from agentpay.manager import PaymentManager
+from agentpay.principal import SYSTEM
+from agentpay.spending import approvers
+from agentpay.storage import Store, Tx
+from integration.doctor.story import POLICY, SECRET, Story
+from integration.doctor.test_checks import planted
+
+OWNED = "the gate is advisory"
+
+
+def test_an_empty_database_is_healthy(store: Store) -> None:
+    found = examine(store)
+    assert (found.ok, found.breaches) == (True, ())
+    assert not any(OWNED in warning for warning in found.warnings)
+
+
+def test_it_writes_nothing(story: Story) -> None:
+    store = story.manager._engine.store
+    before = _writes(store)
+    examine(store)
+    assert _writes(store) == before
+
+
+@pytest.mark.breaks_invariants
+def test_a_breach_has_its_invariant_and_its_rows_and_is_not_ok(store: Store) -> None:
+    odd = "INSERT INTO ledger_transactions (id, event, object_id, posted_at) VALUES ('ltx_{0}', 'odd', '{0}', 1)"
+
+    def write(tx: Tx) -> None:
+        for number in range(checks.MOST_ROWS + 3):
+            tx.execute(sa.text(odd.format(number)))
+
+    store.write(write)
+    found = examine(store)
+    assert not found.ok
+    (breach,) = found.breaches
+    assert (breach.invariant, breach.what) == (1, "every ledger transaction has entries")
+    assert "transaction ltx_0: it has no entries" in breach.rows
+    assert breach.rows[-1] == "and 3 more"
+
+
+@pytest.mark.breaks_invariants
+def test_a_changed_audit_row_is_a_breach(store: Store) -> None:
+    _record(store)
+    if store.dialect == "postgresql":
+        store.write(lambda tx: tx.execute(sa.text("ALTER TABLE audit_log DISABLE TRIGGER audit_log_no_update")))
+    else:
+        store.write(lambda tx: tx.execute(sa.text("DROP TRIGGER audit_log_no_update")))
+    store.write(lambda tx: tx.execute(sa.text("UPDATE audit_log SET principal = 'operator:eve'")))
+    found = examine(store)
+    assert Breach(9, AUDIT, ("row 1: its column for 'principal' differs from its bytes",)) in found.breaches
+
+
+def test_rows_that_are_not_sealed_are_a_warning_on_postgresql(store: Store) -> None:
+    _record(store)
+    unsealed = [warning for warning in examine(store).warnings if "not sealed" in warning]
+    assert len(unsealed) == (1 if store.dialect == "postgresql" else 0)
+    seal(store)
+    assert not [warning for warning in examine(store).warnings if "not sealed" in warning]
+
+
+def test_a_file_that_all_can_read_is_a_warning(store: Store) -> None:
+    if store.dialect == "postgresql":
+        return
+    path = store.backend.path  # type: ignore[attr-defined]
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    assert [warning for warning in examine(store).warnings if "Every user" in warning]
+    path.chmod(0o600)
+    assert not [warning for warning in examine(store).warnings if "Every user" in warning]
+    path.chmod(0o644)
+    path.parent.chmod(0o700)
+    assert not [warning for warning in examine(store).warnings if "Every user" in warning]
+
+
+def test_a_gate_that_the_agent_could_edit_is_a_warning(store: Store, ids: Ids) -> None:
+    approvers.enrol(store, ids, "ann", SECRET, by=None, by_secret=None)
+    told = [warning for warning in examine(store).warnings if OWNED in warning]
+    assert len(told) == (1 if store.dialect == "sqlite" else 0)
+
+
+def test_the_story_has_its_warnings(story: Story) -> None:
+    told = examine(story.manager._engine.store).warnings
+    assert "The active policy asks approvers who are not enrolled: bob." in told
+    assert [line for line in told if line.startswith("The money moved late") and story.ids["late"] in line]
+
+
+def test_money_without_use_and_long_unknowns_are_warnings(story: Story) -> None:
+    plant = [
+        "UPDATE attempts SET outcome = 'unknown', sent_at = sent_at - 90000000000 WHERE subject_id = '{paid}'",
+        "INSERT INTO audit_log (at, principal, action, object_id, body, hash, previous_hash) VALUES"
+        " (1, 'system:engine', 'payment.unused', '{approved}', '', '', '')",
+    ]
+    with planted(story, plant) as tx:
+        told = of_rows(tx)
+    assert [line for line in told if "unknown for more than a day" in line and story.ids["paid"] in line]
+    assert [line for line in told if line.startswith("Paid for what") and story.ids["approved"] in line]
+
+
+def test_the_manager_asks_the_doctor(database: str, clock: FixedClock) -> None:
+    with PaymentManager(database, provider="mock", policy=POLICY, clock=clock) as manager:
+        manager.charge("alice", "5.00", "USD", idempotency_key="one")
+        clock.advance(timedelta(minutes=1))
+        assert manager.doctor().ok
+
+
+def _record(store: Store) -> None:
+    store.write(
+        lambda tx: log.record(tx, principal=SYSTEM, action="test.done", object_id="thing", data={}, at=tx.now())
+    )
+
+
+def _writes(store: Store) -> list[object]:
+    names = sorted(sa.inspect(store.engine).get_table_names())
+    return store.read(lambda tx: [tx.scalar(sa.text(f"SELECT count(*) FROM {name}")) for name in names])

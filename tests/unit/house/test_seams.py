@@ -1,0 +1,45 @@
+"""What can go wrong is caught by its name; everything at once only at the seams listed here, with the reason."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+from unit.house.sources import FLOORS, modules, named, tree
+
+# File → (how many, why). A new one needs a place in this list, and so in a review.
+SEAMS = {
+    "agentpay/manager/background.py": (1, "background loop: it outlives a database that is away for a while"),
+    "agentpay/manager/opening.py": (1, "the store is closed again whatever went wrong, and the error goes on"),
+    "agentpay/manager/operations.py": (1, "provider call: a provider whose health raises does not answer"),
+    "agentpay/payments/recovery.py": (1, "provider call: a look-up that raises says nothing"),
+    "agentpay/payments/sending.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),
+    "policies/agentpay_policies/evaluate.py": (1, "a policy that cannot be evaluated denies"),
+    "servers/agentpay_servers/demo/scene.py": (1, "the temporary database is removed again, and the error goes on"),
+    "tools/agentpay_tools/boundary.py": (2, "tool boundary: a crash is answered, without its stack trace"),
+}
+
+_BROAD = {"Exception", "BaseException"}
+
+
+def test_everything_is_caught_only_at_the_named_seams() -> None:
+    found = Counter(
+        named(path)
+        for path in modules(*FLOORS)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+    )
+    assert found == {name: count for name, (count, _why) in SEAMS.items()}
+
+
+def test_a_bare_except_and_a_tuple_count_as_broad() -> None:
+    code = "try: pass\nexcept (ValueError, Exception): pass\ntry: pass\nexcept: pass\ntry: pass\nexcept OSError: pass\n"
+    handlers = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ExceptHandler)]
+    assert [_is_broad(handler.type) for handler in handlers] == [True, True, False]
+
+
+def _is_broad(caught: ast.expr | None) -> bool:
+    if caught is None:
+        return True
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(isinstance(name, ast.Name) and name.id in _BROAD for name in names)
