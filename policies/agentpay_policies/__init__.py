@@ -1,7 +1,9 @@
 """The ground of AgentPay: money, payees, the root of the errors, and the spending policy (load, check, evaluate).
 
 Everything here is pure: no database, no network, no clock. `agentpay_policies.evaluate` decides,
-`agentpay_policies.budget` says what is left, `agentpay_policies.compare` says what a new policy loosens.
+`agentpay_policies.budget` says what is left, `agentpay_policies.explain` says the rules in plain sentences,
+`agentpay_policies.compare` what a new policy loosens, `agentpay_policies.backtest` what it would have said in the past,
+`agentpay_policies.memo` renders the text for a payee, and `agentpay_policies.schema` makes the JSON Schema of files.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from agentpay_policies.decisions import (
     Decision,
     Halt,
     LimitCheck,
+    Notice,
+    OperatorViolation,
     Reading,
     Request,
+    Shadowed,
     State,
     Sum,
     Violation,
@@ -57,7 +62,9 @@ __all__ = [
     "LimitCheck",
     "Money",
     "MoneyError",
+    "Notice",
     "Operation",
+    "OperatorViolation",
     "Payee",
     "PayeeInvalid",
     "Policy",
@@ -66,6 +73,7 @@ __all__ = [
     "Price",
     "Reading",
     "Request",
+    "Shadowed",
     "State",
     "Sum",
     "ToolName",

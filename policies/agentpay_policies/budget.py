@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from agentpay_policies.decisions import COUNT, Halt, Reading, Sum
-from agentpay_policies.limits import Node, figure, nodes, reading_of, subject_of
+from agentpay_policies.allowing import active_findings
+from agentpay_policies.decisions import COUNT, NANO, Halt, Reading, Sum
+from agentpay_policies.limits import Node, cap_nanos, figure, nodes, reading_of, subject_of
 from agentpay_policies.money import Money
-from agentpay_policies.names import Direction, ToolName
+from agentpay_policies.names import Direction, Operation, ToolName
 from agentpay_policies.policy import AgentEntry, Limit, Policy, cap_in
+from agentpay_policies.schedule import inside, next_opening
 
 SharedBudget = Literal["none", "available", "exhausted"]
 
 
 @dataclass(frozen=True)
 class LimitView:
-    """One limit of the agent's own, in one unit (a currency, or `count`), as texts.
+    """One limit of the agent's own, in one unit (a currency, or `count`), as texts. Of recorded cost the unit is the
+    currency too, and the figures may be below a cent.
 
     `used`, `held` and `remaining` are None where the limit counts each customer, payee or provider apart and the
     question named none. `resets_at` is when a calendar window ends, or when the oldest of what a rolling window counts
@@ -30,7 +33,7 @@ class LimitView:
     """
 
     id: str
-    operation: Literal["charge", "refund"]
+    operation: Operation
     directions: tuple[Direction, ...]
     unit: str
     window: str
@@ -79,6 +82,7 @@ class _Line:
     unit: str
     cap: int
     reading: Reading | None
+    operations: frozenset[Operation]
 
     def found(self, sums: Mapping[Reading, Sum]) -> Sum:
         """What is counted; of a sum that is missing, everything that there is to spend."""
@@ -101,7 +105,7 @@ def budget_readings(
     entry = policy.agent(agent) if policy else None
     if policy is None or entry is None:
         return ()
-    lines = _lines(policy, entry, now, customer_ref)
+    lines = _lines(policy, entry, agent, now, customer_ref)
     return tuple(dict.fromkeys(line.reading for line in lines if line.reading is not None))
 
 
@@ -113,15 +117,23 @@ def budget_view(
     now: datetime,
     customer_ref: str | None = None,
     currency: str | None = None,
+    *,
+    enrolled: frozenset[str] = frozenset(),
 ) -> BudgetView:
-    """What the agent may use and what is left, in one currency or in all that it may use."""
+    """What the agent may use and what is left, in one currency or in all that it may use.
+
+    `enrolled` are the agents that the operator enrolled; only patterns with `each: true` ask.
+    """
     entry = policy.agent(agent) if policy else None
+    if entry is not None and entry.each and agent not in enrolled:
+        entry = None
     scopes = {"all", f"agent:{agent}", *([entry.subject] if entry else [])}
     halted = any(halt.scope in scopes for halt in halts)
     if policy is None or entry is None:
         return BudgetView(agent_known=False, halted=halted)
     wanted = tuple(code for code in entry.currencies if currency in (None, code))
-    lines = [line for line in _lines(policy, entry, now, customer_ref) if line.unit in (COUNT, *wanted)]
+    found = _lines(policy, entry, agent, now, customer_ref)
+    lines = [line for line in found if line.unit.removeprefix(NANO) in (COUNT, *wanted)]
     return BudgetView(
         agent_known=True,
         halted=halted,
@@ -135,33 +147,30 @@ def budget_view(
 
 
 _COLLECT: Final[tuple[Direction, ...]] = ("collect",)
+_SPENDING: Final = frozenset({"charge", "subscribe"})
 
 
-def _lines(policy: Policy, entry: AgentEntry, now: datetime, customer_ref: str | None) -> Iterator[_Line]:
-    """Every limit on the path for a charge, and the agent's own for refunds."""
+def _lines(policy: Policy, entry: AgentEntry, agent: str, now: datetime, customer_ref: str | None) -> Iterator[_Line]:
+    """Every limit on the agent's path, in each unit, and in each direction that it may charge in."""
     charged = entry.charge.directions if entry.charge else _COLLECT
-    for node in nodes(policy, entry, "charge"):
-        yield from _lines_of(node, entry, charged, now, customer_ref)
-    for node in nodes(policy, entry, "refund"):
-        yield from _lines_of(node, entry, _COLLECT, now, customer_ref)
+    for node in nodes(policy, entry, agent):
+        for limit in node.limits:
+            operations = node.adds_up(limit)
+            ways = charged if "charge" in operations else _COLLECT
+            for direction in (way for way in ways if limit.applies(way)):
+                subject = subject_of(node, limit, {"customer": customer_ref})
+                for unit, cap in _units(limit, operations, entry):
+                    reading = reading_of(node, limit, subject, direction, unit, now) if subject else None
+                    yield _Line(node, limit, direction, unit, cap, reading, frozenset(operations))
 
 
-def _lines_of(
-    node: Node, entry: AgentEntry, directions: tuple[Direction, ...], now: datetime, customer_ref: str | None
-) -> Iterator[_Line]:
-    for limit in node.limits:
-        for direction in (way for way in directions if limit.applies(way)):
-            subject = subject_of(node, limit, entry.subject, {"customer": customer_ref})
-            for unit, cap in _units(limit, entry):
-                reading = reading_of(node, limit, subject, direction, unit, now) if subject else None
-                yield _Line(node, limit, direction, unit, cap, reading)
-
-
-def _units(limit: Limit, entry: AgentEntry) -> Iterator[tuple[str, int]]:
+def _units(limit: Limit, operations: tuple[Operation, ...], entry: AgentEntry) -> Iterator[tuple[str, int]]:
     if limit.count is not None:
         yield COUNT, limit.count
     for money in limit.amounts:
-        if money.currency in entry.currencies:
+        if money.currency in entry.currencies and "record_usage" in operations:
+            yield NANO + money.currency, cap_nanos(money)
+        elif money.currency in entry.currencies:
             yield money.currency, money.minor
 
 
@@ -176,15 +185,20 @@ def _spendables(
     section = entry.charge
     if section is None or "charge" not in entry.tools:
         return
+    # Outside its time an agent can spend nothing, whatever its limits leave.
+    shut = halted or any(active_findings(entry, now)) or not inside(entry.time_windows, now)
+    opens = entry.not_before if entry.not_before and now < entry.not_before else next_opening(entry.time_windows, now)
     for currency in currencies:
         for direction in section.directions:
             on_path = [
                 line
                 for line in lines
-                if line.direction == direction and line.unit in (COUNT, currency) and "charge" in line.node.operations
+                if line.direction == direction and line.unit in (COUNT, currency) and "charge" in line.operations
             ]
-            amount = 0 if halted else _least(entry, on_path, currency, sums)
+            amount = 0 if shut else _least(entry, on_path, currency, sums)
             times = [moment for line in on_path if (moment := line.frees_at(sums, now)) is not None]
+            if shut and opens is not None:
+                times = [opens]
             yield Spendable(currency, direction, Money.from_minor(amount, currency), min(times, default=None))
 
 
@@ -206,9 +220,9 @@ def _view(line: _Line, sums: Mapping[Reading, Sum], now: datetime) -> LimitView:
     known = line.reading is not None
     return LimitView(
         id=line.limit.id,
-        operation="refund" if "refund" in line.node.operations else "charge",
+        operation=line.node.operations[0],
         directions=line.limit.counts(line.direction),
-        unit=line.unit,
+        unit=line.unit.removeprefix(NANO),
         window=str(line.limit.window),
         per=line.limit.per,
         limit=figure(line.cap, line.unit),
@@ -220,7 +234,7 @@ def _view(line: _Line, sums: Mapping[Reading, Sum], now: datetime) -> LimitView:
 
 
 def _shared(lines: list[_Line], sums: Mapping[Reading, Sum]) -> SharedBudget:
-    shared = [line for line in lines if line.node.shared]
+    shared = [line for line in lines if line.node.shared and line.operations & _SPENDING]
     if not shared:
         return "none"
     return "exhausted" if any(line.remaining(sums) == 0 for line in shared) else "available"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from agentpay_policies.decisions import Violation
+from agentpay_policies.decisions import Finding, OperatorViolation, Violation
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ _ALL: Final = (
     ),
     ViolationCode("AGENT_UNKNOWN", "The policy has no entry for this agent.", _ASK),
     ViolationCode(
+        "AGENT_NOT_YET_ACTIVE",
+        "The agent may not act before a moment that the policy names.",
+        "Wait until `retry_at`.",
+    ),
+    ViolationCode("AGENT_EXPIRED", "The time is over until which the agent might act.", _ASK),
+    ViolationCode(
         "TOOL_NOT_ALLOWED", "The policy does not list this tool for the agent.", "Use another of your tools."
     ),
     ViolationCode(
@@ -54,8 +60,20 @@ _ALL: Final = (
     ),
     ViolationCode("CUSTOMER_NOT_ALLOWED", "The agent may not act for this customer.", _ASK),
     ViolationCode("PAYEE_NOT_ALLOWED", "The agent may not pay this payee.", _ASK),
+    ViolationCode("CATEGORY_NOT_ALLOWED", "The agent may not pay payees of this kind.", _ASK),
+    ViolationCode(
+        "OUTSIDE_HOURS",
+        "The agent may not change anything at this time.",
+        "Wait until `retry_at`.",
+    ),
     ViolationCode("DIRECTION_NOT_ALLOWED", "The agent may not move money in this direction.", _ASK),
     ViolationCode("PLAN_NOT_ALLOWED", "The agent may not subscribe customers to this plan.", _ASK),
+    ViolationCode(
+        "PERIOD_NOT_ALLOWED",
+        "The plan is billed in periods that the agent may not subscribe customers to.",
+        "Choose a plan with another billing period; list_plans shows each.",
+    ),
+    ViolationCode("TERM_TOO_LONG", "The plan commits the customer for longer than the policy allows.", _ASK),
     ViolationCode("NOT_OWN_PAYMENT", "The agent may refund only what it charged itself.", _ASK),
     ViolationCode(
         "BELOW_MINIMUM",
@@ -89,6 +107,11 @@ _ALL: Final = (
     ),
     ViolationCode("COST_TOO_HIGH", "The cost of what is recorded is above what the policy allows.", _ASK),
     ViolationCode(
+        "DUPLICATE_SUSPECTED",
+        "The charge looks like an earlier one.",
+        "If it is really another one, name the earlier payment in distinct_from; otherwise do not pay again.",
+    ),
+    ViolationCode(
         "APPROVALS_PENDING",
         "As many requests of this agent wait for approval as may wait at once.",
         "Wait until people have decided on them; get_approval shows each.",
@@ -120,3 +143,26 @@ def violation(code: str, message: str = "", **details: object) -> Violation:
     entry = VIOLATIONS[code]
     made = Violation(code, message or entry.meaning, next_step=entry.next_step)
     return replace(made, **details)  # type: ignore[arg-type]
+
+
+_SHARED: Final = frozenset({"limit", "used", "held", "remaining"})
+"""The figures of a shared budget, which no agent sees."""
+
+
+def finding(
+    code: str,
+    message: str = "",
+    *,
+    full_message: str = "",
+    shared: bool = False,
+    subject: str = "",
+    asked: str = "",
+    allowed: tuple[str, ...] = (),
+    **details: object,
+) -> Finding:
+    """A violation in its two views; the figures of what is `shared`, and `full_message`, are the operator's only."""
+    own = {name: value for name, value in details.items() if not (shared and name in _SHARED)}
+    agent = violation(code, message, **own)
+    said = full_message or agent.message
+    operator = OperatorViolation(code, said, subject=subject, asked=asked, allowed=allowed)
+    return Finding(agent, replace(operator, **details))  # type: ignore[arg-type]

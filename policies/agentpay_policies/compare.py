@@ -1,17 +1,30 @@
-"""What a new policy allows that the old one did not, in plain sentences, so that nobody loosens one unawares.
+"""What a new policy allows that the old one did not, and the other way round, in plain sentences.
 
-In doubt it is a loosening: a change that is not plainly stricter is reported.
+In doubt it is a loosening: a change that is not plainly stricter is reported, so that nobody loosens one unawares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
+from agentpay_policies.compare_clauses import Step, approvals, higher, instead, limits, lower, more
 from agentpay_policies.globs import is_glob, matches, overlap
-from agentpay_policies.money import Money, Price
+from agentpay_policies.money import Price
 from agentpay_policies.names import OPERATIONS
-from agentpay_policies.policy import AgentEntry, ApprovalRule, ApproverGroup, Limit, Policy, cap_in
-from agentpay_policies.windows import Window, format_duration
+from agentpay_policies.policy import AgentEntry, ApproverGroup, CategoryRule, Policy
+from agentpay_policies.schedule import TimeWindow, format_moment
+from agentpay_policies.windows import format_duration
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between two policies. What changes in a way that is neither plainly is a loosening."""
+
+    kind: Literal["loosens", "tightens"]
+    sentence: str
 
 
 def loosenings(old: Policy | None, new: Policy) -> tuple[str, ...]:
@@ -22,20 +35,34 @@ def loosenings(old: Policy | None, new: Policy) -> tuple[str, ...]:
     if old is None:
         entries = (f"Agent {entry.id} may use {', '.join(entry.tools) or 'no tool'}." for entry in new.agents)
         return ("There was no policy: whatever this one allows is new.", *entries)
-    return tuple(dict.fromkeys(_all(old, new)))
+    return tuple(dict.fromkeys(step.looser for step in _all(old, new)))
 
 
-def _all(old: Policy, new: Policy) -> Iterator[str]:
+def differences(old: Policy | None, new: Policy) -> tuple[Change, ...]:
+    """Everything that `new` allows more than `old`, then everything that it allows less."""
+    found = [Change("loosens", said) for said in loosenings(old, new)]
+    if old is not None:
+        tighter = dict.fromkeys(step.tighter for step in _all(new, old))
+        found += [Change("tightens", said) for said in tighter]
+    return tuple(found)
+
+
+def _all(old: Policy, new: Policy) -> Iterator[Step]:
     if new.duplicate_window < old.duplicate_window:
         was, now = format_duration(old.duplicate_window), format_duration(new.duplicate_window)
-        yield f"The duplicate window is shorter: {now} instead of {was}."
+        yield Step(
+            f"The duplicate window is shorter: {now} instead of {was}.",
+            f"The duplicate window is longer: {was} instead of {now}.",
+        )
     yield from _groups(old, new)
+    yield from _sorted_otherwise(old, new)
     for budget in new.budgets:
         if before := next((known for known in old.budgets if known.id == budget.id), None):
-            yield from _limits(f"Budget {budget.id}", before.limits, budget.limits, shared=True)
+            yield from limits(f"Budget {budget.id}", before.limits, budget.limits, shared=True)
     for before_entry, entry in _pairs(old, new):
         if before_entry is None:
-            yield f"Agent {entry.id} is new: it may use {', '.join(entry.tools) or 'no tool'}."
+            tools = ", ".join(entry.tools) or "no tool"
+            yield Step(f"Agent {entry.id} is new: it may use {tools}.", f"Agent {entry.id} has no entry any more.")
         else:
             yield from _entry(old, before_entry, new, entry)
 
@@ -56,26 +83,71 @@ def _pairs(old: Policy, new: Policy) -> Iterator[tuple[AgentEntry | None, AgentE
                 yield gone, entry
 
 
-def _groups(old: Policy, new: Policy) -> Iterator[str]:
+def _groups(old: Policy, new: Policy) -> Iterator[Step]:
     for group in new.approvers:
         before = next((known for known in old.approvers if known.id == group.id), None)
         if before:
             yield from _members(before, group)
 
 
-def _members(before: ApproverGroup, group: ApproverGroup) -> Iterator[str]:
+def _members(before: ApproverGroup, group: ApproverGroup) -> Iterator[Step]:
     for member in group.members:
         if member not in before.members:
-            yield f"{member} may approve in the group {group.id}."
+            yield more(member, f"approve in the group {group.id}")
+
+
+def _sorted_otherwise(old: Policy, new: Policy) -> Iterator[Step]:
+    """A payee of another category meets other rules, which may be looser; only where any rule asks for categories."""
+    if not _asks_for_categories(old):
+        return
+    payees = {payee for policy in (old, new) for category in policy.categories for payee in category.payees}
+    for payee in sorted(payees, key=str):
+        before, after = old.category_of(payee), new.category_of(payee)
+        if before != after:
+            yield instead(f"The category of {payee}", before or "none", after or "none")
+
+
+def _asks_for_categories(policy: Policy) -> bool:
+    counted = [limit for entry in policy.agents if entry.charge for limit in entry.charge.limits]
+    counted += [limit for budget in policy.budgets for limit in budget.limits]
+    rules = [rule for entry in policy.agents for rule in entry.approvals]
+    return (
+        any(entry.categories for entry in policy.agents)
+        or any(rule.categories for rule in rules)
+        or any(limit.per == "category" for limit in counted)
+    )
 
 
 # ---- one entry
 
 
-def _entry(old: Policy, a: AgentEntry, new: Policy, b: AgentEntry) -> Iterator[str]:
+def _entry(old: Policy, a: AgentEntry, new: Policy, b: AgentEntry) -> Iterator[Step]:
     who = f"Agent {b.id}"
     if a.id != b.id and any(b.has_section(operation) for operation in OPERATIONS):
-        yield f"{who} is counted apart from {a.id}, which stood for it before."
+        said = f"{who} is counted apart from {a.id}, which stood for it before."
+        yield Step(said, f"{who} is counted together with what {a.id} stands for.")
+    if a.each != b.each:
+        yield instead(f"{who}: whether each agent is counted apart", _yes(a.each), _yes(b.each))
+    yield from _lists(who, a, b)
+    budgets = {budget.id for budget in new.budgets_of(b)}
+    for budget in old.budgets_of(a):
+        if budget.id not in budgets:
+            yield Step(f"{who} is no longer under the budget {budget.id}.", f"{who} is under the budget {budget.id}.")
+    yield from _times(who, a, b)
+    yield from _categories(who, a.categories, b.categories)
+    yield from _told(who, a, b)
+    yield from _charge(who, a, b)
+    yield from _subscribe(who, a, b)
+    yield from _record_usage(who, a, b)
+    yield from _refund(who, a, b)
+    yield from approvals(who, (old, a), (new, b))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _lists(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
     for what, before, after in (
         ("use the tool", a.tools, b.tools),
         ("use the provider", a.providers, b.providers),
@@ -83,182 +155,149 @@ def _entry(old: Policy, a: AgentEntry, new: Policy, b: AgentEntry) -> Iterator[s
         ("pay", map(str, a.payees), map(str, b.payees)),
     ):
         had = set(before)
-        yield from (f"{who} may {what} {name}." for name in after if name not in had)
+        yield from (more(who, f"{what} {name}") for name in after if name not in had)
     for pattern in b.customers:
         if not any(matches(known, pattern) for known in a.customers):
-            yield f"{who} may act for the customer {pattern}."
+            yield more(who, f"act for the customer {pattern}")
+    for pattern in a.customers_denied:
+        if not any(matches(known, pattern) for known in b.customers_denied):
+            yield _undenied(who, f"the customer {pattern}")
+    for payee in a.payees_denied:
+        if payee not in b.payees_denied:
+            yield _undenied(who, f"the payee {payee}")
     if (a.new_payees, b.new_payees) == ("deny", "approve"):
-        yield f"{who} may pay new payees, with approval."
-    budgets = {budget.id for budget in new.budgets_of(b)}
-    for budget in old.budgets_of(a):
-        if budget.id not in budgets:
-            yield f"{who} is no longer under the budget {budget.id}."
-    yield from _charge(who, a, b)
-    yield from _subscribe(who, a, b)
-    yield from _record_usage(who, a, b)
-    yield from _refund(who, a, b)
-    yield from _approvals(who, (old, a), (new, b))
+        yield more(who, "pay new payees, with approval")
 
 
-def _charge(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[str]:
+def _undenied(who: str, what: str) -> Step:
+    return Step(f"{who}: {what} is no longer denied.", f"{who}: {what} is denied.")
+
+
+def _times(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
+    if a.not_before and (b.not_before is None or b.not_before < a.not_before):
+        yield instead(f"{who}: the moment from which it may act", _moment(a.not_before), _moment(b.not_before))
+    if a.expires_at and (b.expires_at is None or b.expires_at > a.expires_at):
+        yield instead(f"{who}: the moment until which it may act", _moment(a.expires_at), _moment(b.expires_at))
+    if a.time_windows and not b.time_windows:
+        yield Step(f"{who} may act at any hour.", f"{who} may act within its hours only.")
+    for window in b.time_windows if a.time_windows else ():
+        if not any(_within_hours(window, known) for known in a.time_windows):
+            yield more(who, f"act {window}")
+
+
+def _moment(moment: datetime | None) -> str:
+    return format_moment(moment) if moment else "not set"
+
+
+def _within_hours(window: TimeWindow, known: TimeWindow) -> bool:
+    """Whether the window is plainly a part of the known one; over midnight both must be, or neither."""
+    same_kind = (window.begin < window.end) == (known.begin < known.end) and window.tz == known.tz
+    return same_kind and set(window.days) <= set(known.days) and known.begin <= window.begin and window.end <= known.end
+
+
+def _categories(who: str, a: CategoryRule | None, b: CategoryRule | None) -> Iterator[Step]:
+    if a is None:
+        return
+    allow, deny = (b.allow, b.deny) if b else (None, ())
+    if a.allow is not None and allow is None:
+        yield Step(f"{who} may pay every category.", f"{who} may pay some categories only.")
+    for name in allow or ():
+        if a.allow is not None and name not in a.allow:
+            yield more(who, f"pay the category {name}")
+    for name in a.deny:
+        if name not in deny:
+            yield _undenied(who, f"the category {name}")
+
+
+def _told(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
+    """What payees and people read."""
+    if b.memo and a.memo != b.memo:
+        yield instead(f"{who}: the memo that payees read", a.memo or "none", b.memo)
+    for threshold in a.notify:
+        if threshold not in b.notify:
+            yield Step(f"{who}: nobody is told at {threshold:f}.", f"{who}: people are told at {threshold:f}.")
+
+
+# ---- the operations
+
+_DUPLICATES = ("deny", "approve", "warn")
+
+
+def _charge(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
     if b.charge is None:
         return
     if a.charge is None:
-        yield f"{who} may charge."
+        yield more(who, "charge")
         return
     for direction in b.charge.directions:
         if direction not in a.charge.directions:
-            yield f"{who} may charge in the direction {direction}."
-    yield from _higher(f"{who}: the most in one charge", a.charge.maximum, b.charge.maximum)
-    for least in a.charge.minimum:
-        after = cap_in(b.charge.minimum, least.currency)
-        if after is None or after < least:
-            yield f"{who}: the least in one charge is {after or 'gone'} instead of {least}."
-    yield from _limits(f"{who}, charge", a.charge.limits, b.charge.limits)
+            yield more(who, f"charge in the direction {direction}")
+    yield from higher(f"{who}: the most in one charge", a.charge.maximum, b.charge.maximum)
+    yield from lower(f"{who}: the least in one charge", a.charge.minimum, b.charge.minimum)
+    if _DUPLICATES.index(b.charge.duplicates) > _DUPLICATES.index(a.charge.duplicates):
+        yield instead(f"{who}: the answer to a look-alike", a.charge.duplicates, b.charge.duplicates)
+    yield from limits(f"{who}, charge", a.charge.limits, b.charge.limits)
 
 
-def _subscribe(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[str]:
-    if b.subscribe is None:
+def _subscribe(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
+    before, now = a.subscribe, b.subscribe
+    if now is None:
         return
-    if a.subscribe is None:
-        yield f"{who} may subscribe customers."
+    if before is None:
+        yield more(who, "subscribe customers")
         return
-    if "*" not in a.subscribe.plans:
-        for plan in b.subscribe.plans:
-            if plan not in a.subscribe.plans:
-                yield f"{who} may subscribe customers to {'every plan' if plan == '*' else f'the plan {plan}'}."
-    yield from _higher(
-        f"{who}: the most in one period of a plan", a.subscribe.max_per_period, b.subscribe.max_per_period
-    )
+    for plan in now.plans if "*" not in before.plans else ():
+        if plan not in before.plans:
+            yield more(who, f"subscribe customers to {'every plan' if plan == '*' else f'the plan {plan}'}")
+    yield from higher(f"{who}: the most in one period of a plan", before.max_per_period, now.max_per_period)
+    if before.periods and not (now.periods and set(now.periods) <= set(before.periods)):
+        yield instead(f"{who}: how a plan may be billed", _words(before.periods), _words(now.periods))
+    if before.max_term and not (now.max_term and now.max_term.fits(before.max_term)):
+        yield instead(f"{who}: the longest term", before.max_term, now.max_term or "unlimited")
+    if (before.counts, now.counts) == ("committed", "paid"):
+        yield instead(f"{who}: what a subscription counts", before.counts, now.counts)
 
 
-def _record_usage(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[str]:
+def _words(words: Iterable[str]) -> str:
+    return ", ".join(words) or "in any period"
+
+
+def _record_usage(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
     if b.record_usage is None:
         return
     if a.record_usage is None:
-        yield f"{who} may record usage."
+        yield more(who, "record usage")
         return
     most, after = a.record_usage.max_quantity, b.record_usage.max_quantity
     if most is not None and (after is None or after > most):
-        yield f"{who}: the most units recorded at once are {'unlimited' if after is None else after} instead of {most}."
-    costs, costs_after = a.record_usage.max_cost, b.record_usage.max_cost
+        now = "unlimited" if after is None else str(after)
+        what = f"{who}: the most units recorded at once are"
+        yield Step(f"{what} {now} instead of {most}.", f"{what} {most} instead of {now}.")
+    yield from _costs(who, a.record_usage.max_cost, b.record_usage.max_cost)
+    yield from limits(f"{who}, record_usage", a.record_usage.limits, b.record_usage.limits)
+
+
+def _costs(who: str, costs: tuple[Price, ...], after: tuple[Price, ...]) -> Iterator[Step]:
     # Where one currency has a max_cost, those without are denied: naming one more lets it in, taking one out does not.
-    named = {price.currency for price in costs_after}
+    named = {price.currency for price in after}
     still = [price for price in costs if price.currency in named or not named]
-    yield from _higher(f"{who}: the most cost recorded at once", still, costs_after)
-    for price in costs_after if costs else ():
+    yield from higher(f"{who}: the most cost recorded at once", still, after)
+    for price in after if costs else ():
         if price.currency not in {known.currency for known in costs}:
-            yield f"{who} may record costs in {price.currency}."
+            yield more(who, f"record costs in {price.currency}")
 
 
-def _refund(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[str]:
+def _refund(who: str, a: AgentEntry, b: AgentEntry) -> Iterator[Step]:
     if b.refund is None:
         return
     if a.refund is None:
-        yield f"{who} may refund."
+        yield more(who, "refund")
         return
     if (a.refund.allow, b.refund.allow) == ("own_charges", "any"):
-        yield f"{who} may refund what others charged."
-    yield from _limits(f"{who}, refund", a.refund.limits, b.refund.limits)
-
-
-def _higher(what: str, before: Iterable[Money | Price], after: Iterable[Money | Price]) -> Iterator[str]:
-    """Caps that are higher or gone."""
-    now = {cap.currency: cap for cap in after}
-    for cap in before:
-        found = now.get(cap.currency)
-        if found is None or found.amount > cap.amount:
-            yield f"{what} is {found or 'unlimited'} instead of {cap}."
-
-
-# ---- limits
-
-
-def _limits(where: str, before: tuple[Limit, ...], after: tuple[Limit, ...], *, shared: bool = False) -> Iterator[str]:
-    for limit in before:
-        if any(_covers(limit, candidate, shared=shared) for candidate in after):
-            continue
-        same = next((candidate for candidate in after if candidate.id == limit.id), None)
-        if same is None:
-            yield f"{where}: the limit {limit.id} is gone."
-        else:
-            yield f"{where}: the limit {limit.id} is looser: {_said(same)} instead of {_said(limit)}."
-
-
-def _covers(limit: Limit, other: Limit, *, shared: bool) -> bool:
-    """Whether the other limit is plainly at least as strict."""
-    return (
-        _per(limit, shared) == _per(other, shared)
-        and _adds_up(limit, other)
-        and _within(limit.window, other.window)
-        and _no_higher(limit, other)
-    )
-
-
-def _per(limit: Limit, shared: bool) -> str | None:
-    """What is counted apart; under an agent, `per: agent` is the node itself."""
-    return None if limit.per == "agent" and not shared else limit.per
-
-
-def _adds_up(limit: Limit, other: Limit) -> bool:
-    """Whether the other limit counts at least the directions that this one counts for each request of its own."""
-    ways, others = set(limit.directions), set(other.directions)
-    return ways == others or others == {"collect", "send"} or (not others and len(ways) == 1)
-
-
-def _within(window: Window, other: Window) -> bool:
-    """Whether whatever this window counts is counted by the other too."""
-    if other.kind == "lifetime":
-        return True
-    if window.kind == other.kind == "rolling":
-        assert window.length is not None and other.length is not None
-        return other.length >= window.length
-    if window.kind == other.kind == "calendar" and window.tz == other.tz:
-        return window.unit == other.unit or (window.unit, other.unit) in _NESTED
-    return False
-
-
-_NESTED = frozenset({("day", "week"), ("day", "month"), ("day", "year"), ("month", "year")})
-
-
-def _no_higher(limit: Limit, other: Limit) -> bool:
-    if limit.count is not None:
-        return other.count is not None and other.count <= limit.count
-    return all((cap := cap_in(other.amounts, money.currency)) is not None and cap <= money for money in limit.amounts)
-
-
-def _said(limit: Limit) -> str:
-    cap = str(limit.count) if limit.count is not None else " / ".join(map(str, limit.amounts))
-    per = f" per {limit.per}" if limit.per else ""
-    ways = f" ({' + '.join(limit.directions)})" if limit.directions else ""
-    return f"{cap} in {limit.window}{per}{ways}"
-
-
-# ---- approvals
-
-
-def _approvals(who: str, before: tuple[Policy, AgentEntry], after: tuple[Policy, AgentEntry]) -> Iterator[str]:
-    rules = {rule.id: rule for rule in after[1].approvals}
-    for rule in before[1].approvals:
-        where = f"{who}, approval {rule.id}"
-        if (now := rules.get(rule.id)) is None:
-            yield f"{where}: nobody is asked any more."
-            continue
-        yield from _rule(where, rule, now)
-        people = set(before[0].group(rule.approvers).members)
-        for member in after[0].group(now.approvers).members:
-            if now.approvers != rule.approvers and member not in people:
-                yield f"{where}: {member} may approve."
-
-
-def _rule(where: str, rule: ApprovalRule, now: ApprovalRule) -> Iterator[str]:
-    if now.quorum < rule.quorum:
-        yield f"{where}: {now.quorum} must approve instead of {rule.quorum}."
-    if now.expires > rule.expires:
-        yield f"{where}: an approval is good for {format_duration(now.expires)}, not {format_duration(rule.expires)}."
-    if now.new_payee and not rule.new_payee:
-        yield f"{where}: people are asked for new payees only."
-    for threshold in now.amount_over:
-        before = cap_in(rule.amount_over, threshold.currency)
-        if before is None or threshold > before:
-            yield f"{where}: people are asked above {threshold} instead of {before or 'any amount'}."
+        yield more(who, "refund what others charged")
+    yield from higher(f"{who}: the most in one refund", a.refund.maximum, b.refund.maximum)
+    yield from lower(f"{who}: the least in one refund", a.refund.minimum, b.refund.minimum)
+    if b.refund.restores_budget and not a.refund.restores_budget:
+        what = f"{who}: a refund gives its charge's budget"
+        yield Step(f"{what} back.", f"{what} back no longer.")
+    yield from limits(f"{who}, refund", a.refund.limits, b.refund.limits)

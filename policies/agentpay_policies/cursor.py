@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, TypeVar
 
+from agentpay_policies.enforced import NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import Fault, ValidationError
+from agentpay_policies.language import NAME, PATTERN, SECTIONS
 from agentpay_policies.money import Money, Price
 from agentpay_policies.text import escaped, identifier
 from agentpay_policies.tree import Items, Node, Scalar, Table
@@ -18,44 +22,17 @@ Item = TypeVar("Item")
 Word = TypeVar("Word", bound=str)
 Coin = TypeVar("Coin", Money, Price)
 
-PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,99}\Z")
-PATTERN_NAME: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._@:/+*-]{0,99}\Z")
+PLAIN_NAME: Final = re.compile(NAME.rstrip("$") + r"\Z")
+PATTERN_NAME: Final = re.compile(PATTERN.rstrip("$") + r"\Z")
 
-LATER: Final = frozenset(
-    {
-        "categories",
-        "category",
-        "count",
-        "deny",
-        "direction",
-        "duplicates",
-        "each",
-        "enabled",
-        "expires_at",
-        "limits",
-        "max_term",
-        "memo",
-        "not_before",
-        "notify",
-        "of",
-        "operation",
-        "per_transaction",
-        "periods",
-        "provider",
-        "restores_budget",
-        "shadow",
-        "time_windows",
-        "unapproved_total_over",
-        "window",
-    }
-)
-"""Fields of the whole language that this version does not enforce where they are not among a section's own."""
+_FRACTION: Final = re.compile(r"(0\.[0-9]{1,3}|1(\.0{1,3})?)\Z")
 
 
 @dataclass
 class Log:
-    """The faults found so far, and the line of everything that was read."""
+    """The faults found so far, the line of everything that was read, and what is refused by its name."""
 
+    refused: frozenset[str] = NOT_ENFORCED_BY_ENGINE
     faults: list[Fault] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     _pointers: set[str] = field(default_factory=set)
@@ -122,18 +99,27 @@ class Cursor:
                 found[key.shown] = Cursor(value, pointer, self.log)
         return found
 
-    def fields(self, known: Sequence[str], required: Iterable[str] = ()) -> dict[str, Cursor]:
-        """The entries of a mapping with a closed set of keys."""
+    def section(self, name: str) -> dict[str, Cursor]:
+        """The entries of a section of the language: its own fields only, and what must be there.
+
+        A field that the engine does not enforce yet is refused by its name, never taken for a slip of the pen.
+        """
+        described = SECTIONS[name]
         found = self.children()
-        for key in [key for key in found if key not in known]:
-            # A field of the later language is refused by its name, never taken for a slip of the pen.
-            late = f"{key} is not enforced by this version"
-            found.pop(key).fault(late if key in LATER else f"unknown key{_did_you_mean(key, known)}")
+        for key in [key for key in found if key not in described]:
+            found.pop(key).fault(f"unknown key{_did_you_mean(key, tuple(described))}")
+        for key, place in list(found.items()):
+            if described[key].later in self.log.refused and not place.stands_for(described[key].neutral):
+                found.pop(key).fault(f"{key} is not enforced by this version")
         if isinstance(self.node, Table):
-            for key in required:
-                if key not in found and not self._stands(key):
+            for key in described:
+                if described[key].required and key not in found and not self._stands(key):
                     self.fault(f"{key} is missing")
         return found
+
+    def stands_for(self, word: str) -> bool:
+        """Whether the place holds just this word, as text or as true or false."""
+        return isinstance(self.node, Scalar) and bool(word) and self.node.shown == word
 
     def items(self) -> list[Cursor]:
         """The items of a list."""
@@ -180,17 +166,45 @@ class Cursor:
             return int(self.node.shown)
         return None
 
-    def choice(self, words: Sequence[Word], per_version: str = "") -> Word | None:
-        """One of a closed set of words."""
+    def choice(self, words: Sequence[Word], later: Mapping[str, str] = MappingProxyType({})) -> Word | None:
+        """One of a closed set of words; `later` gives the part of the language that a word belongs to."""
         if (value := self.text()) is None:
             return None
         for word in words:
             if word == value:
+                if later.get(word) in self.log.refused:
+                    self.fault(f"{value} is not enforced by this version")
+                    return None
                 return word
-        if value == per_version:
-            self.fault(f"{value} is not enforced by this version")
-        else:
-            self.fault(f"must be one of {', '.join(words)}{_did_you_mean(value, words)}")
+        self.fault(f"must be one of {', '.join(words)}{_did_you_mean(value, words)}")
+        return None
+
+    def choices(self, words: Sequence[Word], what: str) -> tuple[Word, ...]:
+        """One word of a closed set, or a list of such, each once; in the order of the set."""
+        found = self.one_or_more(lambda item: item.choice(words), what)
+        return tuple(word for word in words if word in found)
+
+    def one_or_more(self, read: Callable[[Cursor], Item | None], what: str = "one") -> tuple[Item, ...]:
+        """What `read` makes of the place, or of each item where it is a list, which is not empty."""
+        if not isinstance(self.node, Items):
+            found = read(self)
+            return () if found is None else (found,)
+        if not self.node.items:
+            self.fault(f"names no {what}")
+        return self.unique(read)
+
+    def boolean(self) -> bool | None:
+        """true or false, written so and without quotes."""
+        if isinstance(self.node, Scalar) and self.node.kind == "other" and self.node.shown in ("true", "false"):
+            return self.node.shown == "true"
+        self.fault("must be true or false, without quotes" + self._found())
+        return None
+
+    def fraction(self) -> Decimal | None:
+        """A part of one, above 0 and up to 1, with up to three decimals. It is read as it is written, never rounded."""
+        if isinstance(self.node, Scalar) and _FRACTION.match(self.node.shown) and Decimal(self.node.shown):
+            return Decimal(self.node.shown).normalize()
+        self.fault("must be a part of 1, above 0, with up to three decimals, such as 0.8" + self._found())
         return None
 
     def parsed(self, parse: Callable[[str], Item], *, why: bool = True) -> Item | None:

@@ -1,8 +1,9 @@
 """The decision: may this agent do this now? Pure and total: what cannot be decided is denied.
 
-The order is halt, policy, agent, tool, shape of the request, what is allowed at all, per transaction, every limit up
-the tree, approval. Within a step every violation is collected. Denial goes over approval, approval over allowance; an
-approval answers the approval step only and lifts no cap.
+The order is halt, policy, agent, tool, shape of the request, what is denied and what is allowed at all, the time, per
+transaction, every limit up the tree, approval. Within a step every violation is collected. Denial goes over approval,
+approval over allowance; an approval answers the approval step only and lifts no cap. What is only tried out
+(`shadow: true`) is evaluated beside and never decides.
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from agentpay_policies.codes import violation
+from agentpay_policies.allowing import ACTS, denied, payee_is_new, tried_findings
+from agentpay_policies.asking import asking, asks, need_of, unapproved_key, unapproved_readings
+from agentpay_policies.codes import finding
 from agentpay_policies.decisions import (
-    ApprovalNeed,
+    COUNT,
+    NANO,
     CounterKey,
     Decision,
+    Finding,
     LimitCheck,
+    Notice,
     Reading,
     Request,
+    Shadowed,
     State,
-    Violation,
 )
-from agentpay_policies.globs import matches
-from agentpay_policies.limits import applied, check, figure, left_behind, pays
-from agentpay_policies.money import Money
+from agentpay_policies.limits import AppliedLimit, applied, check, left_behind, weight
 from agentpay_policies.names import ALWAYS_ALLOWED, OPERATIONS, TOOL_NAMES
-from agentpay_policies.policy import EVERY_PLAN, AgentEntry, ApprovalRule, Policy, cap_in
+from agentpay_policies.policy import AgentEntry, Policy
 
 MOST_PENDING: Final = 5
 """How many requests of one agent may wait for approval at once."""
-
-_ACTS: Final = frozenset({*OPERATIONS, "cancel_subscription"})
-"""The tools that change something: a halt stops these, and they are for allowed customers only."""
 
 
 def readings(policy: Policy | None, request: Request, now: datetime) -> tuple[Reading, ...]:
@@ -41,22 +42,48 @@ def readings(policy: Policy | None, request: Request, now: datetime) -> tuple[Re
     entry = policy.agent(request.agent) if policy else None
     if policy is None or entry is None:
         return ()
-    limits = applied(policy, entry, request, now)
-    return tuple(dict.fromkeys(limit.reading for limit in limits if limit.subject is not None))
+    limits = (*applied(policy, entry, request, now), *applied(policy, entry, request, now, shadow=True))
+    wanted = [limit.reading for limit in limits if limit.subject is not None]
+    return tuple(dict.fromkeys([*wanted, *unapproved_readings(entry, request, now)]))
 
 
-def counted(policy: Policy | None, request: Request, path: tuple[str, ...] = ()) -> tuple[CounterKey, ...]:
+def counted(
+    policy: Policy | None, request: Request, path: tuple[str, ...] = (), *, approved: bool = False
+) -> tuple[CounterKey, ...]:
     """Every counter that the policy reads and that a hold for this request counts in; sorted, each once.
 
     `path` is that of a hold that was taken earlier: it counts in the budgets on it too, wherever its agent is now.
+    `approved` says whether people approved it: then it does not count as unapproved.
     """
     if policy is None:
         return ()
-    entry = policy.agent(request.agent)
-    limits = list(applied(policy, entry, request, _ANY_TIME)) if entry else []
+    limits: list[AppliedLimit] = []
+    keys: set[CounterKey] = set()
+    if (entry := policy.agent(request.agent)) is not None:
+        limits += [
+            limit for tried in (False, True) for limit in applied(policy, entry, request, _ANY_TIME, shadow=tried)
+        ]
+        if not approved and (key := unapproved_key(entry, request)) is not None:
+            keys.add(key)
     if path:
         limits += left_behind(policy, request, path, path[0], _ANY_TIME)
-    return tuple(sorted({limit.counted for limit in limits if limit.subject is not None}))
+    return tuple(sorted(keys | {limit.counted for limit in limits if limit.subject is not None}))
+
+
+def amounts_counted(
+    policy: Policy | None, request: Request, path: tuple[str, ...] = (), *, approved: bool = False
+) -> dict[CounterKey, int]:
+    """How much a hold for this request counts in each of its counters: what a subscription commits to, or the cost."""
+    entry = policy.agent(request.agent) if policy else None
+
+    def amount(unit: str) -> int:
+        if unit == COUNT:
+            return 1
+        if unit.startswith(NANO):
+            return request.cost.nanos if request.cost else 0
+        return weight(entry, request) if request.money else 0
+
+    return {key: amount(key.unit) for key in counted(policy, request, path, approved=approved)}
 
 
 _ANY_TIME: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
@@ -66,27 +93,40 @@ def evaluate(request: Request, policy: Policy | None, state: State, now: datetim
     """Decide. Never raises: an exception, a sum that is missing, a request that contradicts itself is a denial."""
     try:
         return _decide(request, policy, state, now)
-    except Exception:  # noqa: BLE001 - a policy that cannot be evaluated must deny, whatever went wrong
-        return Decision("deny", (violation("EVALUATION_FAILED"),))
+    except Exception as exc:  # noqa: BLE001 - a policy that cannot be evaluated must deny, whatever went wrong
+        return _deny(Decision("deny"), finding("EVALUATION_FAILED", asked=type(exc).__name__))
+
+
+def _deny(base: Decision, *findings: Finding) -> Decision:
+    return replace(
+        base,
+        outcome="deny",
+        violations=tuple(found.agent for found in findings),
+        for_operator=tuple(found.operator for found in findings),
+    )
 
 
 def _decide(request: Request, policy: Policy | None, state: State, now: datetime) -> Decision:
     if now.tzinfo is None:
         raise ValueError("the time has no zone")
+    base = Decision("allow")
     if request.tool in ALWAYS_ALLOWED:
-        return Decision("allow")
+        return base
     entry = policy.agent(request.agent) if policy else None
-    if request.tool in _ACTS and _halted(request, entry, state):
-        return Decision("deny", (violation("HALTED"),))
+    if request.tool in ACTS and (reasons := _halts(request, entry, state)):
+        return _deny(base, finding("HALTED", asked=request.agent, allowed=reasons))
     if policy is None:
-        return Decision("deny", (violation("NO_POLICY", _NO_POLICY),))
+        return _deny(base, finding("NO_POLICY", _NO_POLICY))
     if entry is None:
-        return Decision("deny", (violation("AGENT_UNKNOWN", rule="agents"),))
-    base = Decision("allow", agent_entry=entry.id, path=policy.path(request.agent))
+        return _deny(base, finding("AGENT_UNKNOWN", rule="agents", asked=request.agent))
+    base = replace(base, agent_entry=entry.id, path=policy.path(request.agent))
+    if entry.each and request.agent not in state.enrolled:
+        return _deny(base, finding("AGENT_UNKNOWN", _NOT_ENROLLED, rule=f"{entry.pointer}.each", asked=request.agent))
     if request.tool not in entry.tools:
-        return replace(base, outcome="deny", violations=(violation("TOOL_NOT_ALLOWED", rule=f"{entry.pointer}.tools"),))
+        rule = f"{entry.pointer}.tools"
+        return _deny(base, finding("TOOL_NOT_ALLOWED", rule=rule, asked=request.tool, allowed=entry.tools))
     if fault := _shape_fault(request):
-        return replace(base, outcome="deny", violations=(violation("EVALUATION_FAILED", fault),))
+        return _deny(base, finding("EVALUATION_FAILED", fault))
     return _weigh(request, policy, entry, state, now, base)
 
 
@@ -94,31 +134,46 @@ _NO_POLICY: Final = (
     "No spending policy is active, so nothing may be spent. "
     "The operator writes one with `agentpay init`, or applies one with `agentpay policy apply FILE`."
 )
+_NOT_ENROLLED: Final = "The operator has not enrolled this agent."
 
 
 def _weigh(
     request: Request, policy: Policy, entry: AgentEntry, state: State, now: datetime, base: Decision
 ) -> Decision:
-    """The steps from what is allowed to approval, for a known agent and a well-formed request."""
-    violations = [*_allows(request, entry), *_each(request, entry)]
+    """The steps from what is denied to approval, for a known agent and a well-formed request."""
+    findings = list(denied(policy, request, entry, state, now))
     checks: list[LimitCheck] = []
     for limit in applied(policy, entry, request, now):
         done, exceeded = check(limit, state.sums.get(limit.reading), now)
         checks += [done] if done else []
-        violations += [exceeded] if exceeded else []
-    base = replace(base, checks=tuple(checks), payee_is_new=_payee_is_new(request, entry))
-    if violations:
-        return replace(base, outcome="deny", violations=tuple(violations))
-    needs = tuple(_need(policy, entry, rule) for rule in _asking(request, entry) if rule.id not in state.approved_rules)
+        findings += [exceeded] if exceeded else []
+    base = replace(
+        base,
+        checks=tuple(checks),
+        payee_is_new=payee_is_new(request, entry),
+        shadow=tuple(_tried(request, policy, entry, state, now)),
+    )
+    if findings:
+        return _deny(base, *findings)
+    needs = tuple(need_of(policy, entry, rule) for rule in asking(policy, request, entry, state, now))
     if needs and state.pending_approvals >= MOST_PENDING:
-        pending = violation("APPROVALS_PENDING", limit=str(MOST_PENDING), used=str(state.pending_approvals))
-        return replace(base, outcome="deny", violations=(pending,))
-    return replace(base, outcome="approve" if needs else "allow", needs=needs)
+        pending = finding("APPROVALS_PENDING", limit=str(MOST_PENDING), used=str(state.pending_approvals))
+        return _deny(base, pending)
+    return replace(
+        base,
+        outcome="approve" if needs else "allow",
+        needs=needs,
+        notices=tuple(_notices(entry, base.checks)),
+        memo=entry.memo if request.operation == "charge" else None,
+        look_alike=state.look_alike if request.operation == "charge" else None,
+        restores_budget=request.operation == "refund" and entry.refund is not None and entry.refund.restores_budget,
+    )
 
 
-def _halted(request: Request, entry: AgentEntry | None, state: State) -> bool:
+def _halts(request: Request, entry: AgentEntry | None, state: State) -> tuple[str, ...]:
+    """The reasons of the halts that are for this agent."""
     scopes = {"all", f"agent:{request.agent}", *([entry.subject] if entry else [])}
-    return any(halt.scope in scopes for halt in state.halts)
+    return tuple(halt.reason or halt.scope for halt in state.halts if halt.scope in scopes)
 
 
 def _shape_fault(request: Request) -> str | None:
@@ -127,6 +182,8 @@ def _shape_fault(request: Request) -> str | None:
         return "The request names a tool and another operation."
     if request.quantity < 0:
         return "The request has a negative quantity."
+    if request.term < 1:
+        return "The request has a term of no period."
     if request.operation in ("charge", "refund") and request.money is None:
         return "The request names no amount."
     if request.operation == "charge" and request.direction != request.payee.direction:
@@ -134,116 +191,35 @@ def _shape_fault(request: Request) -> str | None:
     return None
 
 
-# ---- what is allowed at all
-
-
-def _allows(request: Request, entry: AgentEntry) -> Iterator[Violation]:
-    at = entry.pointer
-    if request.tool not in _ACTS:
-        return
-    if request.operation is not None and not entry.has_section(request.operation):
-        yield violation("OPERATION_NOT_ALLOWED", rule=at)
-    if pays(request) and request.provider not in entry.providers:
-        yield violation("PROVIDER_NOT_ALLOWED", rule=f"{at}.providers.allow")
-    for value in (request.money, request.cost):
-        if value is not None and value.currency not in entry.currencies:
-            message = f"The agent may not use {value.currency}."
-            yield violation("CURRENCY_NOT_ALLOWED", message, rule=f"{at}.currencies.allow")
-    if request.customer is None or not any(matches(pattern, request.customer) for pattern in entry.customers):
-        yield violation("CUSTOMER_NOT_ALLOWED", rule=f"{at}.customers.allow")
-    if _payee_is_new(request, entry) and not _new_payee_is_asked(entry):
-        yield violation("PAYEE_NOT_ALLOWED", rule=f"{at}.payees.allow")
-    yield from _directions(request, entry)
-    yield from _plan(request, entry)
-    if request.operation == "refund" and entry.refund and entry.refund.allow != "any" and not request.own_charge:
-        yield violation("NOT_OWN_PAYMENT", rule=f"{at}.refund.allow")
-
-
-def _payee_is_new(request: Request, entry: AgentEntry) -> bool:
-    """Money goes back where it came from: a refund has no payee of its own."""
-    return request.operation in ("charge", "subscribe") and request.payee not in entry.payees
-
-
-def _new_payee_is_asked(entry: AgentEntry) -> bool:
-    """A rule with further conditions may not fire, and then nobody would be asked."""
-    return entry.new_payees == "approve" and any(rule.new_payee and not rule.amount_over for rule in entry.approvals)
-
-
-def _directions(request: Request, entry: AgentEntry) -> Iterator[Violation]:
-    if request.operation == "charge" and entry.charge and request.direction not in entry.charge.directions:
-        yield violation("DIRECTION_NOT_ALLOWED", rule=f"{entry.pointer}.charge.directions")
-    if request.operation == "subscribe" and request.direction != "collect":
-        yield violation("DIRECTION_NOT_ALLOWED", "A subscription collects from its customer.", rule=entry.pointer)
-
-
-def _plan(request: Request, entry: AgentEntry) -> Iterator[Violation]:
-    section = entry.subscribe
-    if request.operation != "subscribe" or section is None:
-        return
-    if EVERY_PLAN not in section.plans and request.plan not in section.plans:
-        yield violation("PLAN_NOT_ALLOWED", rule=f"{entry.pointer}.subscribe.plans")
-
-
-# ---- per transaction
-
-
-def _each(request: Request, entry: AgentEntry) -> Iterator[Violation]:
-    """The bounds of one single operation."""
-    if request.operation == "charge" and entry.charge and request.money:
-        at = f"{entry.pointer}.charge.per_transaction"
-        least = cap_in(entry.charge.minimum, request.money.currency)
-        if least is not None and request.money < least:
-            message = f"{request.money} is below the least that one payment may be, {least}."
-            yield violation("BELOW_MINIMUM", message, rule=f"{at}.min", limit=str(least), attempted=str(request.money))
-        yield from _above(request.money, entry.charge.maximum, f"{at}.max")
-    if request.operation == "subscribe" and entry.subscribe and request.money:
-        yield from _above(request.money, entry.subscribe.max_per_period, f"{entry.pointer}.subscribe.max_per_period")
-    if request.operation == "record_usage":
-        yield from _usage(request, entry)
-
-
-def _above(money: Money, maximum: tuple[Money, ...], pointer: str) -> Iterator[Violation]:
-    most = cap_in(maximum, money.currency)
-    if most is not None and money > most:
-        message = f"{money} is above the most that one payment may be, {most}."
-        yield violation("ABOVE_MAXIMUM", message, rule=pointer, limit=str(most), attempted=str(money))
-
-
-def _usage(request: Request, entry: AgentEntry) -> Iterator[Violation]:
-    section = entry.record_usage
-    if section is None:
-        return
-    at = f"{entry.pointer}.record_usage"
-    if section.max_quantity is not None and request.quantity > section.max_quantity:
-        limit, attempted = figure(section.max_quantity, "count"), figure(request.quantity, "count")
-        yield violation("QUANTITY_TOO_LARGE", rule=f"{at}.max_quantity", limit=limit, attempted=attempted)
-    if request.cost is None or not section.max_cost:
-        return
-    most = next((price for price in section.max_cost if price.currency == request.cost.currency), None)
-    if most is None:
-        message = f"No cost in {request.cost.currency} may be recorded."
-        yield violation("CURRENCY_NOT_ALLOWED", message, rule=f"{at}.max_cost")
-    elif request.cost.nanos > most.nanos:
-        yield violation("COST_TOO_HIGH", rule=f"{at}.max_cost", limit=str(most), attempted=str(request.cost))
-
-
-# ---- approval
-
-
-def _asking(request: Request, entry: AgentEntry) -> Iterator[ApprovalRule]:
-    """The rules that want people to approve this: every condition of a rule holds."""
-    if not pays(request) or request.money is None:
-        return
-    for rule in entry.approvals:
-        over = cap_in(rule.amount_over, request.money.currency)
-        if over is not None and request.money <= over:
+def _tried(request: Request, policy: Policy, entry: AgentEntry, state: State, now: datetime) -> Iterator[Shadowed]:
+    """What the rules that are only tried out would have done."""
+    tried = entry.shadow or AgentEntry(id=entry.id)
+    findings = list(tried_findings(policy, request, tried, now))
+    for limit in applied(policy, entry, request, now, shadow=True):
+        _, exceeded = check(limit, state.sums.get(limit.reading), now)
+        findings += [exceeded] if exceeded else []
+    for found in findings:
+        yield Shadowed(found.operator.rule, "deny", violation=found.operator)
+    for rule in tried.approvals:
+        need = need_of(policy, entry, rule)
+        try:
+            fires = asks(rule, policy, request, entry, state, now)
+        except LookupError:
+            failed = finding("EVALUATION_FAILED", rule=need.pointer)
+            yield Shadowed(need.pointer, "deny", violation=failed.operator)
             continue
-        if rule.new_payee and not _payee_is_new(request, entry):
-            continue
-        yield rule
+        if fires:
+            yield Shadowed(need.pointer, "approve", need=need)
 
 
-def _need(policy: Policy, entry: AgentEntry, rule: ApprovalRule) -> ApprovalNeed:
-    members = policy.group(rule.approvers).members
-    pointer = f"{entry.pointer}.approvals.{rule.id}"
-    return ApprovalNeed(rule.id, pointer, rule.approvers, members, rule.quorum, rule.expires)
+def _notices(entry: AgentEntry, checks: tuple[LimitCheck, ...]) -> Iterator[Notice]:
+    """Every part of a limit, of those that people want to hear of, that is reached by this request and was not before.
+
+    In whole numbers: a threshold has at most three decimals.
+    """
+    for threshold in entry.notify:
+        parts = int(threshold * 1000)
+        for done in checks:
+            used = done.total + done.attempted
+            if done.total * 1000 < parts * done.cap <= used * 1000:
+                yield Notice(done.pointer, done.subject, done.unit, threshold, used, done.cap, done.window_start)

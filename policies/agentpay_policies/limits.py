@@ -7,27 +7,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agentpay_policies.codes import violation
-from agentpay_policies.decisions import COUNT, CounterKey, LimitCheck, Reading, Request, Sum, Violation
-from agentpay_policies.money import Money
+from agentpay_policies.codes import finding
+from agentpay_policies.decisions import COUNT, NANO, CounterKey, Finding, LimitCheck, Reading, Request, Sum
+from agentpay_policies.money import Money, Price, format_minor, nanos_per_minor
 from agentpay_policies.names import Operation
 from agentpay_policies.policy import AgentEntry, Budget, Limit, Policy, cap_in
+from agentpay_policies.terms import committed_minor
 
 BUDGETED: Final[tuple[Operation, ...]] = ("charge", "subscribe")
-"""The operations that spend from budgets, counted together."""
+"""The operations that spend from budgets, counted together, where a limit does not name others."""
+
+NO_CATEGORY: Final = "-"
+"""What stands in a counter for payees without a category; no category can have this name."""
 
 Dimensions = Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
 class Node:
-    """One place of the tree that has limits: an agent's section, or a budget that is shared."""
+    """One place of the tree that has limits: an agent's section, or a budget that is shared.
+
+    `operations` are those that add up in a limit that names none; `agent` is the subject of who asks.
+    """
 
     pointer: str
     subject: str
     operations: tuple[Operation, ...]
     limits: tuple[Limit, ...]
+    agent: str
     shared: bool = False
+
+    def adds_up(self, limit: Limit) -> tuple[Operation, ...]:
+        """The operations that a limit of this place is for, and adds up."""
+        return limit.operations or self.operations
 
 
 @dataclass(frozen=True)
@@ -49,35 +61,51 @@ class AppliedLimit:
 
     @property
     def unit(self) -> str:
-        """What is counted: a currency, or `count`."""
+        """What is counted: a currency, the cost in one, or `count`."""
         return self.counted.unit
 
 
 def pays(request: Request) -> bool:
-    """Whether money moves, so that limits and approvals are asked. A subscription to a free plan moves none."""
+    """Whether money moves, so that approvals are asked. A subscription to a free plan moves none."""
     if request.operation == "subscribe":
         return request.money is not None and request.money.minor > 0
     return request.operation in ("charge", "refund")
 
 
-def nodes(policy: Policy, entry: AgentEntry, operation: Operation | None) -> Iterator[Node]:
-    """The places whose limits an operation meets: the agent's own section, then the budgets up the tree."""
-    section = {"charge": entry.charge, "refund": entry.refund}.get(operation or "")
-    if section is not None and operation is not None:
-        yield Node(f"{entry.pointer}.{operation}", entry.subject, (operation,), section.limits)
-    if operation in BUDGETED:
-        for budget in policy.budgets_of(entry):
-            yield _shared(budget)
+def weight(entry: AgentEntry | None, request: Request) -> int:
+    """What a payment counts in limits and approvals, in minor units: of a subscription what it commits to.
+
+    `entry` is None for an agent that the policy does not know any more.
+    """
+    assert request.money is not None
+    if request.operation != "subscribe":
+        return request.money.minor
+    counts = entry.subscribe.counts if entry and entry.subscribe else "committed"
+    return committed_minor(request.money.minor, request.term, counts)
 
 
-def applied(policy: Policy, entry: AgentEntry, request: Request, now: datetime) -> Iterator[AppliedLimit]:
-    """Every limit that a request meets, up the whole tree."""
-    if not pays(request) or request.operation is None:
-        return
-    for node in nodes(policy, entry, request.operation):
-        for limit in node.limits:
-            if limit.applies(request.direction) and (measure := _measure(limit, request.money)):
-                yield _apply(node, limit, entry.subject, request, measure, now)
+def nodes(policy: Policy, entry: AgentEntry, agent: str, *, shadow: bool = False) -> Iterator[Node]:
+    """The places that have limits: the agent's own sections, then the budgets up the tree; or their shadow limits."""
+    own = entry.shadow if shadow else entry
+    subject = entry.subject_of(agent)
+    sections: tuple[Operation, ...] = ("charge", "record_usage", "refund")
+    for operation in sections:
+        if own is not None and (section := getattr(own, operation)) is not None:
+            yield Node(f"{entry.pointer}.{operation}", subject, (operation,), section.limits, subject)
+    for budget in policy.budgets_of(entry):
+        yield _shared(budget, budget.shadow if shadow else budget.limits, subject)
+
+
+def _shared(budget: Budget, limits: tuple[Limit, ...], agent: str) -> Node:
+    return Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, limits, agent, shared=True)
+
+
+def applied(
+    policy: Policy, entry: AgentEntry, request: Request, now: datetime, *, shadow: bool = False
+) -> Iterator[AppliedLimit]:
+    """Every limit that a request meets, up the whole tree; or every one that is only tried out."""
+    for node in nodes(policy, entry, request.agent, shadow=shadow):
+        yield from _applied_at(node, policy, entry, request, now)
 
 
 def left_behind(
@@ -85,34 +113,47 @@ def left_behind(
 ) -> Iterator[AppliedLimit]:
     """The limits of the budgets on an earlier path that the agent is not under any more: what it spent under them was
     spent. `agent` is the subject that the agent had then."""
-    if not pays(request) or request.operation not in BUDGETED:
-        return
     present = policy.path(request.agent)
     for budget in policy.budgets:
-        node = _shared(budget)
+        node = _shared(budget, (*budget.limits, *budget.shadow), agent)
         if node.subject in path and node.subject not in present:
-            for limit in node.limits:
-                if limit.applies(request.direction) and (measure := _measure(limit, request.money)):
-                    yield _apply(node, limit, agent, request, measure, now)
+            yield from _applied_at(node, policy, policy.agent(request.agent), request, now)
 
 
-def _shared(budget: Budget) -> Node:
-    return Node(f"budgets.{budget.id}", f"budget:{budget.id}", BUDGETED, budget.limits, shared=True)
+def _applied_at(
+    node: Node, policy: Policy, entry: AgentEntry | None, request: Request, now: datetime
+) -> Iterator[AppliedLimit]:
+    """The limits of one place that a request meets."""
+    if not (pays(request) or request.operation == "record_usage"):
+        return
+    for limit in node.limits:
+        if request.operation not in node.adds_up(limit) or not limit.applies(request.direction):
+            continue
+        if measure := _measure(limit, entry, request):
+            yield _apply(policy, node, limit, request, measure, now)
 
 
-def _measure(limit: Limit, money: Money | None) -> tuple[str, int, int] | None:
+def _measure(limit: Limit, entry: AgentEntry | None, request: Request) -> tuple[str, int, int] | None:
     """The unit, the cap and what the request adds; None where the limit says nothing of the request's currency."""
     if limit.count is not None:
         return COUNT, limit.count, 1
-    cap = cap_in(limit.amounts, money.currency) if money else None
-    return (cap.currency, cap.minor, money.minor) if cap and money else None
+    if request.operation == "record_usage":
+        cap = cap_in(limit.amounts, request.cost.currency) if request.cost else None
+        return (NANO + cap.currency, cap_nanos(cap), request.cost.nanos) if cap and request.cost else None
+    cap = cap_in(limit.amounts, request.money.currency) if request.money else None
+    return (cap.currency, cap.minor, weight(entry, request)) if cap and request.money else None
+
+
+def cap_nanos(cap: Money) -> int:
+    """A cap on recorded cost in 10⁻⁹ of the currency."""
+    return cap.minor * nanos_per_minor(cap.currency)
 
 
 def _apply(
-    node: Node, limit: Limit, agent: str, request: Request, measure: tuple[str, int, int], now: datetime
+    policy: Policy, node: Node, limit: Limit, request: Request, measure: tuple[str, int, int], now: datetime
 ) -> AppliedLimit:
     unit, cap, attempted = measure
-    subject = subject_of(node, limit, agent, dimensions(request))
+    subject = subject_of(node, limit, dimensions(policy, request))
     place = subject or node.subject
     assert request.operation is not None
     return AppliedLimit(
@@ -129,24 +170,26 @@ def _apply(
 def reading_of(node: Node, limit: Limit, subject: str, direction: str, unit: str, now: datetime) -> Reading:
     """What must be read for a limit: its counters of every operation and direction that add up, within its window."""
     directions = limit.directions or (direction,)
-    keys = (CounterKey(subject, operation, way, unit) for operation in node.operations for way in directions)
+    keys = (CounterKey(subject, operation, way, unit) for operation in node.adds_up(limit) for way in directions)
     return Reading(tuple(sorted(keys)), limit.window.start(now))
 
 
-def dimensions(request: Request) -> Dimensions:
-    """What a request says of each thing that limits may count by."""
-    return {"customer": request.customer_ref, "payee": request.payee.canonical, "provider": request.provider}
+def dimensions(policy: Policy, request: Request) -> Dimensions:
+    """What a request says of each thing that limits may count by. The category is the operator's word."""
+    return {
+        "customer": request.customer_ref,
+        "payee": request.payee.canonical,
+        "provider": request.provider,
+        "category": policy.category_of(request.payee) or NO_CATEGORY,
+    }
 
 
-def subject_of(node: Node, limit: Limit, agent: str, known: Dimensions) -> str | None:
-    """The subject that a limit counts in: its node, or by `per:` a part of it; None where the part is not known.
-
-    `agent` is the subject of the agent's entry.
-    """
+def subject_of(node: Node, limit: Limit, known: Dimensions) -> str | None:
+    """The subject that a limit counts in: its node, or by `per:` a part of it; None where the part is not known."""
     if limit.per is None or (limit.per == "agent" and not node.shared):
         return node.subject
     if limit.per == "agent":
-        return f"{node.subject}|{agent}"
+        return f"{node.subject}|{node.agent}"
     value = known.get(limit.per)
     return f"{node.subject}|{limit.per}:{value}" if value else None
 
@@ -154,13 +197,13 @@ def subject_of(node: Node, limit: Limit, agent: str, known: Dimensions) -> str |
 # ---- checking
 
 
-def check(limit: AppliedLimit, found: Sum | None, now: datetime) -> tuple[LimitCheck | None, Violation | None]:
-    """The check to store, and the violation if the limit would be passed. Reaching it exactly is allowed.
+def check(limit: AppliedLimit, found: Sum | None, now: datetime) -> tuple[LimitCheck | None, Finding | None]:
+    """The check to store, and the finding if the limit would be passed. Reaching it exactly is allowed.
 
     What cannot be read, or cannot be true, counts as passed.
     """
     if found is None or limit.subject is None or not 0 <= found.held <= found.total:
-        return None, violation("EVALUATION_FAILED", "A limit could not be read.", rule=limit.pointer)
+        return None, finding("EVALUATION_FAILED", "A limit could not be read.", rule=limit.pointer)
     done = LimitCheck(
         limit.pointer, limit.subject, limit.unit, limit.cap, found.total, limit.attempted, limit.reading.start
     )
@@ -168,33 +211,38 @@ def check(limit: AppliedLimit, found: Sum | None, now: datetime) -> tuple[LimitC
     return done, _exceeded(limit, found, now) if exceeded else None
 
 
-def _exceeded(limit: AppliedLimit, found: Sum, now: datetime) -> Violation:
-    retry_at = free_at(limit.limit, found, limit.attempted, limit.cap, now)
+def _exceeded(limit: AppliedLimit, found: Sum, now: datetime) -> Finding:
     attempted = figure(limit.attempted, limit.unit)
-    if limit.node.shared:
-        return violation("BUDGET_EXHAUSTED", rule=limit.pointer, attempted=attempted, retry_at=retry_at)
     remaining, cap = figure(max(limit.cap - found.total, 0), limit.unit), figure(limit.cap, limit.unit)
     if limit.unit == COUNT:
         code, message = "COUNT_EXCEEDED", f"The limit {limit.limit.id} allows {cap} in its window."
     else:
         message = f"{attempted} is more than what is left of the limit {limit.limit.id}: {remaining} of {cap}."
         code = "LIMIT_EXCEEDED"
-    return violation(
-        code,
-        message,
+    shared = limit.node.shared
+    return finding(
+        "BUDGET_EXHAUSTED" if shared else code,
+        "" if shared else message,
+        full_message=message,
+        shared=shared,
+        subject=limit.subject or "",
         rule=limit.pointer,
         limit=cap,
         used=figure(found.total - found.held, limit.unit),
         held=figure(found.held, limit.unit),
         attempted=attempted,
         remaining=remaining,
-        retry_at=retry_at,
+        retry_at=free_at(limit.limit, found, limit.attempted, limit.cap, now),
     )
 
 
 def figure(value: int, unit: str) -> str:
-    """A number of a unit as text: `150.00 USD`, or `10`."""
-    return str(value) if unit == COUNT else str(Money.from_minor(value, unit))
+    """A number of a unit as text: `150.00 USD`, of recorded cost `0.0015 USD`, or `10`."""
+    if unit == COUNT:
+        return str(value)
+    if unit.startswith(NANO):
+        return str(Price.from_nanos(value, unit.removeprefix(NANO)))
+    return f"{format_minor(value, unit)} {unit}"
 
 
 def free_at(limit: Limit, found: Sum, attempted: int, cap: int, now: datetime) -> datetime | None:

@@ -9,44 +9,44 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from agentpay_policies.checks import check_meaning
+from agentpay_policies.clauses import limits_of, zone_name
 from agentpay_policies.cursor import PATTERN_NAME, PLAIN_NAME, Cursor, Log, shown
+from agentpay_policies.enforced import NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.payees import Payee
-from agentpay_policies.policy import ApproverGroup, Budget, Policy
-from agentpay_policies.sections import agent_entry, limits_of
+from agentpay_policies.policy import ApproverGroup, Budget, Category, Policy
+from agentpay_policies.sections import Names, agent_entry, payees_of
 from agentpay_policies.tree import Node, fail, parse_mapping, parse_yaml, refusal
-from agentpay_policies.windows import zone
-
-_TOP: Final = ("version", "id", "defaults", "lists", "budgets", "agents", "approvers")
 
 DEFAULT_DUPLICATE_WINDOW: Final = timedelta(minutes=5)
 LONGEST_DUPLICATE_WINDOW: Final = timedelta(days=30)
 
-Named = TypeVar("Named", Budget, ApproverGroup)
 
-
-def load_policy(text: str) -> Policy:
+def load_policy(text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
     """The policy that a YAML file holds.
+
+    A file that uses a part of the language that the engine does not keep yet is refused by its name. `enforced` takes
+    such parts all the same: for tests of the pure half, and never for a policy that anything is decided by.
 
     Raises:
         PolicyError: with every fault of the file, by line.
     """
-    return _policy(parse_yaml(text))
+    return _policy(parse_yaml(text), enforced)
 
 
-def load_mapping(mapping: Mapping[str, object]) -> Policy:
+def load_mapping(mapping: Mapping[str, object], *, enforced: frozenset[str] = frozenset()) -> Policy:
     """The policy that a mapping holds, parsed elsewhere: the same language under the same rules.
 
     Raises:
         PolicyError: with every fault.
     """
-    return _policy(parse_mapping(mapping))
+    return _policy(parse_mapping(mapping), enforced)
 
 
-def load_json(text: str) -> Policy:
+def load_json(text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
     """The policy that `Policy.to_json` wrote.
 
     Raises:
@@ -56,11 +56,11 @@ def load_json(text: str) -> Policy:
         found = json.loads(text)
     except (ValueError, TypeError, RecursionError) as exc:
         raise fail(0, "", "this is no JSON") from exc
-    return load_mapping(found)
+    return load_mapping(found, enforced=enforced)
 
 
-def _policy(root: Node) -> Policy:
-    log = Log()
+def _policy(root: Node, enforced: frozenset[str]) -> Policy:
+    log = Log(refused=NOT_ENFORCED_BY_ENGINE - enforced)
     policy = _top(Cursor(root, "", log))
     if policy is not None:
         check_meaning(policy, log)
@@ -70,17 +70,16 @@ def _policy(root: Node) -> Policy:
 
 
 def _top(top: Cursor) -> Policy | None:
-    fields = top.fields(_TOP, required=("version", "id", "agents"))
+    fields = top.section("file")
     if "version" in fields and fields["version"].integer(1, 10**9) not in (1, None):
         fields["version"].fault("this program reads version 1 only")
     name = fields["id"].plain_name() if "id" in fields else None
     timezone, window = _defaults(fields.get("defaults"))
     lists = {key: place.unique(_payee) for key, place in _named(fields.get("lists"))}
+    categories = [Category(key, payees_of(place, lists)) for key, place in _named(fields.get("categories"))]
     budgets = [_budget(key, place, timezone) for key, place in _named(fields.get("budgets"))]
-    agents = [
-        agent_entry(key, place, lists=lists, timezone=timezone)
-        for key, place in _named(fields.get("agents"), pattern=True)
-    ]
+    known = Names(lists, timezone)
+    agents = [agent_entry(key, place, known) for key, place in _named(fields.get("agents"), pattern=True)]
     groups = [_group(key, place) for key, place in _named(fields.get("approvers"))]
     if not fields and top.log.faults:
         return None
@@ -91,6 +90,7 @@ def _top(top: Cursor) -> Policy | None:
         budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
         agents=tuple(sorted(agents, key=lambda entry: entry.id)),
         approvers=tuple(sorted(groups, key=lambda group: group.id)),
+        categories=tuple(sorted(categories, key=lambda category: category.id)),
     )
 
 
@@ -106,19 +106,14 @@ def _defaults(place: Cursor | None) -> tuple[str, timedelta]:
     timezone: str | None = None
     window: timedelta | None = None
     if place is not None:
-        fields = place.fields(("decision", "timezone", "duplicate_window"))
+        fields = place.section("defaults")
         if "decision" in fields and (decision := fields["decision"].text()) not in ("deny", None):
             fields["decision"].fault(f"only deny is possible, not {shown(decision)}")
         if "timezone" in fields:
-            timezone = fields["timezone"].parsed(_zone_name)
+            timezone = fields["timezone"].parsed(zone_name)
         if "duplicate_window" in fields:
             window = fields["duplicate_window"].duration(timedelta(0), LONGEST_DUPLICATE_WINDOW)
     return timezone or "UTC", DEFAULT_DUPLICATE_WINDOW if window is None else window
-
-
-def _zone_name(name: str) -> str:
-    zone(name)
-    return name
 
 
 def _payee(place: Cursor) -> Payee | None:
@@ -126,13 +121,13 @@ def _payee(place: Cursor) -> Payee | None:
 
 
 def _budget(name: str, place: Cursor, timezone: str) -> Budget:
-    fields = place.fields(("parent", "limits"))
+    fields = place.section("budget")
     parent = fields["parent"].text() if "parent" in fields else None
-    return Budget(name, parent, limits_of(fields.get("limits"), timezone))
+    return Budget(name, parent, *limits_of(fields.get("limits"), timezone))
 
 
 def _group(name: str, place: Cursor) -> ApproverGroup:
-    fields = place.fields(("members",), required=("members",))
+    fields = place.section("group")
     members = fields["members"].unique(partial(Cursor.name, what="An approver")) if "members" in fields else ()
     if "members" in fields and not members:
         fields["members"].fault("a group needs at least one member")

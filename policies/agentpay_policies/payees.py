@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agentpay_policies.errors import PayeeInvalid
+from agentpay_policies.lookalikes import folds_to_ascii, misleading
 from agentpay_policies.names import Direction
 
 PayeeKind = Literal["self", "stripe", "paypal_merchant", "paypal_email", "eip155"]
@@ -25,6 +26,7 @@ _MERCHANT: Final = re.compile(r"[A-Z0-9]{13}\Z")
 _LOCAL: Final = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _CHAIN: Final = re.compile(r"[1-9][0-9]{0,17}\Z")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+_OTHER_DOTS: Final = "\u3002\uff0e\uff61"
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
@@ -85,24 +87,31 @@ SELF: Final = Payee("self", "self")
 
 def _email(text: str) -> str:
     local, _, domain = text.partition("@")
-    local = local.lower()
-    if not text.isprintable() or len(local) > 64 or not _LOCAL.match(local):
+    # Checked before it is lower-cased: some letters that are not ASCII become ASCII by that.
+    if not local.isascii() or not text.isprintable() or len(local) > 64 or not _LOCAL.match(local.lower()):
         raise PayeeInvalid(f"{text[:80]!a} is not a plain e-mail address.")
-    return f"{local}@{_domain(domain)}"
+    return f"{local.lower()}@{_domain(domain)}"
 
 
 def _domain(text: str) -> str:
-    """The ASCII form of an internet domain, by IDNA 2008: lower case, punycode, no trailing dot."""
+    """The ASCII form of an internet domain, by IDNA 2008: lower case, punycode, no trailing dot.
+
+    A label that reads like another one is refused, written out or as punycode.
+    """
     import idna
 
+    if folds_to_ascii(text) or any(dot in text for dot in _OTHER_DOTS):
+        raise PayeeInvalid(f"{text[:80]!a} is not an internet domain.")
     try:
         domain = idna.encode(text.removesuffix(".").lower(), std3_rules=True).decode("ascii")
-        idna.decode(domain)
+        read = idna.decode(domain)
     except (idna.IDNAError, UnicodeError) as exc:
         raise PayeeInvalid(f"{text[:80]!a} is not an internet domain.") from exc
     labels = domain.split(".")
     if len(labels) < 2 or len(domain) > 253 or labels[-1].isdigit() or not all(map(_LABEL.match, labels)):
         raise PayeeInvalid(f"{text[:80]!a} is not an internet domain.")
+    if any(map(misleading, read.split("."))):
+        raise PayeeInvalid(f"{text[:80]!a} has letters that pass for others.")
     return domain
 
 

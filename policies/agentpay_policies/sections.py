@@ -3,88 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Final, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Final
 
+from agentpay_policies.clauses import approvals_of, directions_of, is_shadow, limits_of, time_windows_of
 from agentpay_policies.currencies import exponent
 from agentpay_policies.cursor import Cursor, shown
+from agentpay_policies.globs import is_glob
+from agentpay_policies.memo import LONGEST_MEMO, MemoRule, check_template
 from agentpay_policies.money import Money, Price
-from agentpay_policies.names import DIRECTIONS, TOOL_NAMES, Direction, ToolName
+from agentpay_policies.names import TOOL_NAMES, ToolName
 from agentpay_policies.payees import Payee
 from agentpay_policies.policy import (
     EVERY_PLAN,
     AgentEntry,
-    ApprovalRule,
+    CategoryRule,
     ChargeSection,
-    Limit,
+    Counts,
+    Duplicates,
     NewPayees,
-    Per,
     RecordUsageSection,
     Refundable,
     RefundSection,
     SubscribeSection,
 )
-from agentpay_policies.tree import Scalar, Table
-from agentpay_policies.windows import CALENDAR_UNITS, LONGEST_ROLLING, Window, zone
+from agentpay_policies.schedule import parse_moment
+from agentpay_policies.terms import PERIODS, parse_term
+from agentpay_policies.tree import Scalar
 
-_AGENT: Final = (
-    "budget",
-    "tools",
-    "providers",
-    "currencies",
-    "customers",
-    "payees",
-    "memo",
-    "charge",
-    "subscribe",
-    "record_usage",
-    "refund",
-    "approvals",
-)
-_PER: Final[tuple[Per, ...]] = ("agent", "customer", "payee", "provider")
 _NEW: Final[tuple[NewPayees, ...]] = ("deny", "approve")
 _REFUNDABLE: Final[tuple[Refundable, ...]] = ("own_charges", "any")
-
-_MINUTE: Final = timedelta(minutes=1)
-DEFAULT_EXPIRES: Final = timedelta(minutes=30)
-LONGEST_EXPIRES: Final = timedelta(days=30)
-MOST_APPROVERS: Final = 100
-MOST_COUNT: Final = 10**9
+_DUPLICATES: Final[tuple[Duplicates, ...]] = ("deny", "approve", "warn")
+_COUNTS: Final[tuple[Counts, ...]] = ("committed", "paid")
 
 Fields = dict[str, Cursor]
 Reader = Callable[[Cursor], str | None]
-Word = TypeVar("Word", bound=str)
+Lists = Mapping[str, tuple[Payee, ...]]
 
 
-def agent_entry(name: str, place: Cursor, *, lists: Mapping[str, tuple[Payee, ...]], timezone: str) -> AgentEntry:
+@dataclass(frozen=True)
+class Names:
+    """What an entry may refer to: the lists of payees by name, and the time zone where none is written."""
+
+    lists: Lists
+    timezone: str
+
+
+def agent_entry(name: str, place: Cursor, known: Names) -> AgentEntry:
     """One entry of `agents`. What could not be read is left out, with its fault in the log."""
-    fields = place.fields(_AGENT)
-    _memo(fields.get("memo"))
-    payees, new_payees = _payees(fields.get("payees"), lists)
+    fields = place.section("agent")
+    entry = replace(_who(name, fields), **_to_whom(fields, known.lists))  # type: ignore[arg-type]
+    entry, tried = _operations(fields, known.timezone, entry, AgentEntry(id=name))
+    windows, tried_windows = time_windows_of(fields.get("time_windows"), known.timezone)
+    rules, tried_rules = approvals_of(fields.get("approvals"), known.timezone)
+    categories, shadow = _categories(fields.get("categories"))
+    entry = replace(entry, time_windows=windows, approvals=rules, categories=None if shadow else categories)
+    tried = replace(tried, time_windows=tried_windows, approvals=tried_rules, categories=categories if shadow else None)
+    return entry if tried == AgentEntry(id=name) else replace(entry, shadow=tried)
+
+
+def _who(name: str, fields: Fields) -> AgentEntry:
+    """What the entry says of the agent itself."""
+    each = bool(fields["each"].boolean()) if "each" in fields else False
+    if each and not is_glob(name):
+        fields["each"].fault("only a pattern has several agents to count apart")
+    begins = fields["not_before"].parsed(parse_moment) if "not_before" in fields else None
+    ends = fields["expires_at"].parsed(parse_moment) if "expires_at" in fields else None
+    if begins and ends and begins >= ends:
+        fields["expires_at"].fault("is not after not_before")
+    thresholds = fields["notify"].unique(Cursor.fraction) if "notify" in fields else ()
     return AgentEntry(
         id=name,
+        each=each,
         budget=fields["budget"].text() if "budget" in fields else None,
+        not_before=begins,
+        expires_at=ends,
         tools=_tools(fields.get("tools")),
-        providers=_allowed(fields.get("providers"), _provider),
-        currencies=_allowed(fields.get("currencies"), _currency),
-        customers=_allowed(fields.get("customers"), _customer),
-        payees=payees,
-        new_payees=new_payees,
-        charge=_charge(fields["charge"], timezone) if "charge" in fields else None,
-        subscribe=_subscribe(fields["subscribe"]) if "subscribe" in fields else None,
-        record_usage=_record_usage(fields["record_usage"]) if "record_usage" in fields else None,
-        refund=_refund(fields["refund"], timezone) if "refund" in fields else None,
-        approvals=_approvals(fields.get("approvals")),
+        memo=_memo(fields["memo"]) if "memo" in fields else None,
+        notify=tuple(sorted(thresholds)),
     )
 
 
-def _memo(place: Cursor | None) -> None:
+def _to_whom(fields: Fields, lists: Lists) -> dict[str, object]:
+    """What the entry says of the others: providers, currencies, customers, payees."""
+    customers, denied = _customers(fields.get("customers"))
+    payees = fields["payees"].section("payees") if "payees" in fields else {}
+    new = payees["new"].choice(_NEW) if "new" in payees else None
+    return {
+        "providers": _allowed(fields.get("providers"), _provider),
+        "currencies": _allowed(fields.get("currencies"), _currency),
+        "customers": customers,
+        "customers_denied": denied,
+        "payees": payees_of(payees.get("allow"), lists),
+        "payees_denied": payees_of(payees.get("deny"), lists),
+        "new_payees": new or "deny",
+    }
+
+
+def _memo(place: Cursor) -> MemoRule | None:
+    if isinstance(place.node, Scalar):
+        if place.text() not in ("none", None):
+            place.fault("a memo is none, {template: ...} or {free: {max_chars: ...}}")
+        return None
+    fields = place.section("memo")
+    if ("template" in fields) == ("free" in fields):
+        place.fault("a memo has either a template or is free")
+        return None
+    if "template" in fields:
+        template = fields["template"].parsed(check_template)
+        return MemoRule(template=template) if template is not None else None
+    free = fields["free"].section("free")
+    most = free["max_chars"].integer(1, LONGEST_MEMO) if "max_chars" in free else None
+    return MemoRule(max_chars=most) if most is not None else None
+
+
+def _categories(place: Cursor | None) -> tuple[CategoryRule | None, bool]:
     if place is None:
-        return
-    if not isinstance(place.node, Scalar) or place.node.kind != "text":
-        place.fault("memo other than none is not enforced by this version")
-    elif place.node.shown != "none":
-        place.fault(f"memo {shown(place.node.shown)} is not enforced by this version; only none is")
+        return None, False
+    fields = place.section("category_rule")
+    if not {"allow", "deny"} & set(fields):
+        place.fault("names neither allow nor deny")
+    allow = fields["allow"].unique(Cursor.plain_name) if "allow" in fields else None
+    deny = fields["deny"].unique(Cursor.plain_name) if "deny" in fields else ()
+    rule = CategoryRule(None if allow is None else tuple(sorted(allow)), tuple(sorted(deny)))
+    return rule, is_shadow(fields)
 
 
 def _tools(place: Cursor | None) -> tuple[ToolName, ...]:
@@ -94,7 +136,7 @@ def _tools(place: Cursor | None) -> tuple[ToolName, ...]:
 def _allowed(place: Cursor | None, read: Reader) -> tuple[str, ...]:
     if place is None:
         return ()
-    fields = place.fields(("allow",), required=("allow",))
+    fields = place.section("names")
     return tuple(sorted(fields["allow"].unique(read))) if "allow" in fields else ()
 
 
@@ -118,19 +160,23 @@ def _customer(place: Cursor) -> str | None:
     return place.name("A customer")
 
 
-def _payees(place: Cursor | None, lists: Mapping[str, tuple[Payee, ...]]) -> tuple[tuple[Payee, ...], NewPayees]:
-    if place is None:
-        return (), "deny"
-    fields = place.fields(("allow", "new"))
+def _customers(place: Cursor | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    fields = place.section("customers") if place else {}
+    allow = fields["allow"].unique(_customer) if "allow" in fields else ()
+    deny = fields["deny"].unique(_customer) if "deny" in fields else ()
+    return tuple(sorted(allow)), tuple(sorted(deny))
+
+
+def payees_of(place: Cursor | None, lists: Lists) -> tuple[Payee, ...]:
+    """A list of payees, with the lists that it names put in their place."""
     found: dict[str, Payee] = {}
-    for item in fields["allow"].items() if "allow" in fields else []:
+    for item in place.items() if place else []:
         for payee in _payee_entry(item, lists):
             found[payee.canonical] = payee
-    new = fields["new"].choice(_NEW) if "new" in fields else None
-    return tuple(found[key] for key in sorted(found)), new or "deny"
+    return tuple(found[key] for key in sorted(found))
 
 
-def _payee_entry(item: Cursor, lists: Mapping[str, tuple[Payee, ...]]) -> tuple[Payee, ...]:
+def _payee_entry(item: Cursor, lists: Lists) -> tuple[Payee, ...]:
     if isinstance(item.node, Scalar) and item.node.kind == "text" and item.node.shown.startswith("@"):
         name = item.node.shown[1:]
         if name not in lists:
@@ -143,141 +189,73 @@ def _payee_entry(item: Cursor, lists: Mapping[str, tuple[Payee, ...]]) -> tuple[
 # ---- the operations
 
 
-def _charge(place: Cursor, timezone: str) -> ChargeSection:
-    fields = place.fields(("directions", "per_transaction", "limits"))
-    least, most = _per_transaction(fields.get("per_transaction"))
-    directions = _directions(fields.get("directions"))
-    return ChargeSection(directions or ("collect",), least, most, limits_of(fields.get("limits"), timezone))
+def _operations(fields: Fields, timezone: str, entry: AgentEntry, tried: AgentEntry) -> tuple[AgentEntry, AgentEntry]:
+    """The entry, and its shadow, with their sections."""
+    if "charge" in fields:
+        charge, shadow_charge = _charge(fields["charge"], timezone)
+        entry, tried = replace(entry, charge=charge), replace(tried, charge=shadow_charge)
+    if "subscribe" in fields:
+        entry = replace(entry, subscribe=_subscribe(fields["subscribe"]))
+    if "record_usage" in fields:
+        usage, shadow_usage = _record_usage(fields["record_usage"], timezone)
+        entry, tried = replace(entry, record_usage=usage), replace(tried, record_usage=shadow_usage)
+    if "refund" in fields:
+        refund, shadow_refund = _refund(fields["refund"], timezone)
+        entry, tried = replace(entry, refund=refund), replace(tried, refund=shadow_refund)
+    return entry, tried
 
 
-def _directions(place: Cursor | None) -> tuple[Direction, ...]:
-    if place is None:
-        return ()
-    found = place.unique(lambda item: item.choice(DIRECTIONS))
-    if not found:
-        place.fault("names no direction")
-    return tuple(direction for direction in DIRECTIONS if direction in found)
+Bounds = tuple[tuple[Money, ...], tuple[Money, ...]]
+_UNBOUND: Final[Bounds] = ((), ())
 
 
-def _per_transaction(place: Cursor | None) -> tuple[tuple[Money, ...], tuple[Money, ...]]:
-    fields = place.fields(("min", "max")) if place else {}
+def _charge(place: Cursor, timezone: str) -> tuple[ChargeSection, ChargeSection | None]:
+    fields = place.section("charge")
+    (least, most), tried = _per_transaction(fields.get("per_transaction"))
+    limits, shadow = limits_of(fields.get("limits"), timezone, "charge")
+    directions = directions_of(fields.get("directions")) or ("collect",)
+    duplicates = fields["duplicates"].choice(_DUPLICATES) if "duplicates" in fields else None
+    section = ChargeSection(directions, least, most, limits, duplicates or "deny")
+    return section, ChargeSection(directions, *tried, shadow) if shadow or tried != _UNBOUND else None
+
+
+def _per_transaction(place: Cursor | None) -> tuple[Bounds, Bounds]:
+    """The bounds of one payment: those that decide, and those that are only tried out."""
+    fields = place.section("per_transaction") if place else {}
     least = fields["min"].amounts(Money) if "min" in fields else ()
     most = fields["max"].amounts(Money) if "max" in fields else ()
-    return least, most
+    return (_UNBOUND, (least, most)) if is_shadow(fields) else ((least, most), _UNBOUND)
 
 
 def _subscribe(place: Cursor) -> SubscribeSection:
-    fields = place.fields(("plans", "max_per_period"), required=("plans",))
+    fields = place.section("subscribe")
     plans = fields["plans"].unique(lambda item: item.name("A plan")) if "plans" in fields else ()
     if EVERY_PLAN in plans:
         plans = (EVERY_PLAN,)
-    most = fields["max_per_period"].amounts(Money) if "max_per_period" in fields else ()
-    return SubscribeSection(tuple(sorted(plans)), most)
+    periods = fields["periods"].choices(PERIODS, "period") if "periods" in fields else ()
+    counts = fields["count"].choice(_COUNTS) if "count" in fields else None
+    return SubscribeSection(
+        plans=tuple(sorted(plans)),
+        max_per_period=fields["max_per_period"].amounts(Money) if "max_per_period" in fields else (),
+        periods=periods,
+        max_term=fields["max_term"].parsed(parse_term) if "max_term" in fields else None,
+        counts=counts or "committed",
+    )
 
 
-def _record_usage(place: Cursor) -> RecordUsageSection:
-    fields = place.fields(("max_quantity", "max_cost"))
+def _record_usage(place: Cursor, timezone: str) -> tuple[RecordUsageSection, RecordUsageSection | None]:
+    fields = place.section("record_usage")
     quantity = fields["max_quantity"].integer(1, 10**15) if "max_quantity" in fields else None
     cost = fields["max_cost"].amounts(Price) if "max_cost" in fields else ()
-    return RecordUsageSection(quantity, cost)
+    limits, shadow = limits_of(fields.get("limits"), timezone, "record_usage")
+    return RecordUsageSection(quantity, cost, limits), RecordUsageSection(limits=shadow) if shadow else None
 
 
-def _refund(place: Cursor, timezone: str) -> RefundSection:
-    fields = place.fields(("allow", "limits"))
+def _refund(place: Cursor, timezone: str) -> tuple[RefundSection, RefundSection | None]:
+    fields = place.section("refund")
     allow = fields["allow"].choice(_REFUNDABLE) if "allow" in fields else None
-    return RefundSection(allow or "own_charges", limits_of(fields.get("limits"), timezone))
-
-
-# ---- limits
-
-
-def limits_of(place: Cursor | None, timezone: str) -> tuple[Limit, ...]:
-    """A list of limits, each id once."""
-    if place is None:
-        return ()
-    found: dict[str, Limit] = {}
-    for name, item in place.named_items("limits"):
-        if limit := _limit(name, item, timezone):
-            found[name] = limit
-    return tuple(found[name] for name in sorted(found))
-
-
-def _limit(name: str, place: Cursor, timezone: str) -> Limit | None:
-    fields = place.fields(("id", "amount", "count", "window", "per", "directions"), required=("id", "window"))
-    if "id" in fields:
-        fields["id"].plain_name()
-    amounts = fields["amount"].amounts(Money) if "amount" in fields else ()
-    count = fields["count"].integer(0, MOST_COUNT) if "count" in fields else None
-    if fields and ("amount" in fields) == ("count" in fields):
-        place.fault("a limit has either an amount or a count")
-    window = _window(fields["window"], timezone) if "window" in fields else None
-    per = fields["per"].choice(_PER, "category") if "per" in fields else None
-    directions = _directions(fields.get("directions"))
-    return Limit(name, window, amounts, count, per, directions) if window else None
-
-
-def _window(place: Cursor, timezone: str) -> Window | None:
-    if isinstance(place.node, Scalar):
-        if place.text() == "lifetime":
-            return Window("lifetime")
-        place.fault("a window is {rolling: 24h}, {calendar: month} or lifetime")
-        return None
-    fields = place.fields(("rolling", "calendar", "tz"))
-    if ("rolling" in fields) == ("calendar" in fields):
-        place.fault("a window is either rolling or calendar")
-        return None
-    if "rolling" in fields:
-        return _rolling(fields)
-    unit = fields["calendar"].choice(CALENDAR_UNITS)
-    tz = fields["tz"].parsed(_zone_name) if "tz" in fields else timezone
-    return Window("calendar", unit=unit, tz=tz) if unit and tz else None
-
-
-def _rolling(fields: Fields) -> Window | None:
-    if "tz" in fields:
-        fields["tz"].fault("a rolling window has no time zone")
-    length = fields["rolling"].duration(_MINUTE, LONGEST_ROLLING)
-    if length is not None and length % _MINUTE:
-        fields["rolling"].fault("must be whole minutes")
-        return None
-    return Window("rolling", length=length) if length is not None else None
-
-
-def _zone_name(name: str) -> str:
-    zone(name)
-    return name
-
-
-# ---- approvals
-
-
-def _approvals(place: Cursor | None) -> tuple[ApprovalRule, ...]:
-    if place is None:
-        return ()
-    found: dict[str, ApprovalRule] = {}
-    for name, item in place.named_items("rules"):
-        if rule := _rule(name, item):
-            found[name] = rule
-    return tuple(found[name] for name in sorted(found))
-
-
-def _rule(name: str, place: Cursor) -> ApprovalRule | None:
-    fields = place.fields(("id", "when", "approvers", "quorum", "expires"), required=("id", "when", "approvers"))
-    if "id" in fields:
-        fields["id"].plain_name()
-    over, new_payee = _when(fields["when"]) if "when" in fields else ((), False)
-    group = fields["approvers"].text() if "approvers" in fields else None
-    quorum = fields["quorum"].integer(1, MOST_APPROVERS) if "quorum" in fields else None
-    expires = fields["expires"].duration(_MINUTE, LONGEST_EXPIRES) if "expires" in fields else None
-    if group is None:
-        return None
-    return ApprovalRule(name, group, expires or DEFAULT_EXPIRES, quorum or 1, over, new_payee)
-
-
-def _when(place: Cursor) -> tuple[tuple[Money, ...], bool]:
-    fields = place.fields(("amount_over", "payee"))
-    if isinstance(place.node, Table) and not place.node.entries:
-        place.fault("names no condition")
-    over = fields["amount_over"].amounts(Money) if "amount_over" in fields else ()
-    new = "payee" in fields and cast("str | None", fields["payee"].choice(("new",))) is not None
-    return over, new
+    (least, most), tried = _per_transaction(fields.get("per_transaction"))
+    limits, shadow = limits_of(fields.get("limits"), timezone, "refund")
+    restores = bool(fields["restores_budget"].boolean()) if "restores_budget" in fields else False
+    section = RefundSection(allow or "own_charges", least, most, limits, restores)
+    return section, RefundSection("any", *tried, shadow) if shadow or tried != _UNBOUND else None

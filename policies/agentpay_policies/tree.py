@@ -213,7 +213,9 @@ def parse_mapping(mapping: Mapping[str, object]) -> Node:
             return Scalar(0, "text", str.__str__(value))
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18:
             return Scalar(0, "integer", str(int(value)))
-        shown = str(value) if isinstance(value, bool | float | Decimal) else type(value).__name__
+        shown = str(value) if isinstance(value, float | Decimal) else type(value).__name__
+        if isinstance(value, bool):
+            shown = "true" if value else "false"
         return Scalar(0, "other", "" if value is None else shown)
 
     return node(mapping, 1)

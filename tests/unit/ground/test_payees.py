@@ -148,6 +148,51 @@ SPOOFS = [
     "ethereum:" + ADDRESS,
     ADDRESS,
     "a" * 321,
+    # letters that become ASCII, dots that are none, words in two scripts, and words made of look-alikes
+    "paypal:\u212aate@example.com",  # the Kelvin sign
+    "paypal:ana@ban\u212a.com",
+    "paypal:ana@\u0130stanbul.com",
+    "paypal:ana@example\u3002com",
+    "paypal:ana@example\uff0ecom",
+    "paypal:ana@example\uff61com",
+    "paypal:ana@ex\u0430mple.com",  # one Cyrillic letter
+    "paypal:ana@xn--exmple-4nf.com",  # the same, as punycode
+    "paypal:ana@XN--EXMPLE-4NF.COM",
+    "paypal:ana@\u0430\u0440\u0440\u04cf\u0435.com",  # all Cyrillic: reads apple
+    "paypal:ana@xn--80ak6aa92e.com",
+    "paypal:ana@g\u03bf\u03bfgle.com",  # Greek omicron
+    "paypal:ana@\u03c1\u03b1\u03c5.com",  # all Greek: reads pay
+    "paypal:ana@payp\u0131.com",  # dotless i
+    "paypal:ana@\u0261oogle.com",  # script g
+    "paypal:ana@\u0251pple.com",  # Latin alpha
+    "paypal:ana@p\u0101ypal.\u0441om",  # a Cyrillic top level
+    "paypal:ana@\uff50aypal.com",  # full width
+    "paypal:ana@ex\u00adample.com",  # soft hyphen
+    "paypal:ana@example.com\u2024evil.com",
+    "paypal:ana@example.com\u2044evil.com",  # a slash that is none
+    "paypal:ana@\u0969xample.com",  # a digit of another script
+    "paypal:ana@xn--example-.com",
+    "paypal:ana@xn--a-ecp.ru",
+    "paypal:ana@ab--c.com",
+    "paypal:ana@\ufb01rm.com",  # a ligature
+    "paypal:ana:secret@example.com",
+    "paypal:ana@example.com%2eevil.com",
+    "paypal:ana@0x7f000001",
+    "paypal:ana@2130706433",
+    "stripe://acct_1",
+    "stripe:acct_1@evil.com",
+    "bitcoin:bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+    "bip122:000000000019d6689c085ae165831e93:128Lkh3S7CkDTBZ8W7BbpsN3YYizJMp8p6",
+    "tron:TJRabPrwbZy45sbavfcjinPJC18kjpRTv8",
+    "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv",
+    "cosmos:cosmoshub-3:cosmos1t2uflqwqe0fsj0shcfkrvpukewcw40yjj6hdc0",
+    "eip155:1:TJRabPrwbZy45sbavfcjinPJC18kjpRTv8",
+    "eip155:1:" + ADDRESS.swapcase(),
+    "eip155:1:" + ADDRESS[:2] + ADDRESS[2:].swapcase(),
+    "eip155:1/" + ADDRESS,
+    "eip155:1:" + ADDRESS + "@1",
+    "eip155:\u0661:" + ADDRESS,  # an Arabic one
+    "eip155:1:" + ADDRESS[:-1] + "\u0501",
 ]
 
 
@@ -165,9 +210,35 @@ def test_what_is_no_text_is_refused(value: Any) -> None:
         Payee.parse(value)
 
 
+def test_there_are_many_spoofs_and_each_once() -> None:
+    assert len(set(SPOOFS)) == len(SPOOFS) >= 120
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "bücher.de",
+        "fussball-straße.de",
+        "łódź.pl",
+        "žlutý.cz",
+        "việt.vn",
+        "münchen.de",
+        "日本語.jp",
+        "例え.jp",
+        "한국.kr",
+        "пример.рф",
+        "ελλάδα.gr",
+        "السعودية.sa",
+        "भारत.in",
+    ],
+)
+def test_honest_words_of_one_script_are_domains(domain: str) -> None:
+    assert Payee.parse(f"paypal:ana@{domain}").canonical.isascii()
+
+
 def test_look_alikes_are_other_payees() -> None:
-    """A domain of look-alike letters may exist; it is just never equal to the one it imitates."""
-    assert Payee.parse("paypal:ana@exаmple.com") != Payee.parse("paypal:ana@example.com")
+    """What differs in one character is another payee, however near it looks."""
+    assert Payee.parse("paypal:ana@examp1e.com") != Payee.parse("paypal:ana@example.com")
     assert Payee.parse("stripe:acct_1a") != Payee.parse("stripe:acct_1A")
     assert Payee.parse("stripe:acct_1") != Payee.parse("stripe:acct_12"), "never by prefix"
     assert Payee.parse(f"eip155:1:{ADDRESS}") != Payee.parse(f"eip155:10:{ADDRESS}")

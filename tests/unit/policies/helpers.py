@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agentpay_policies.decisions import COUNT, CounterKey, Decision, Halt, Reading, Request, State, Sum
+from agentpay_policies.decisions import CounterKey, Decision, Halt, Reading, Request, State, Sum
+from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
-from agentpay_policies.evaluate import counted, evaluate, readings
+from agentpay_policies.evaluate import amounts_counted, evaluate, readings
 from agentpay_policies.loader import load_mapping
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
@@ -59,20 +60,29 @@ def changed(base: Mapping, **changes: Any) -> Mapping:
         if value is GONE:
             del place[last]
         else:
-            place[last] = value
+            place[last] = copy.deepcopy(value)
     return made
 
 
 def basic(**changes: Any) -> Policy:
     """BASIC with changes, loaded; `bot__…` is short for the agent's entry."""
+    return _loaded(changes, frozenset())
+
+
+def whole(**changes: Any) -> Policy:
+    """BASIC with changes, in the whole language: what the engine does not enforce yet included."""
+    return _loaded(changes, ALL)
+
+
+def _loaded(changes: Mapping, enforced: frozenset[str]) -> Policy:
     long = {f"agents__{path}" if path.startswith("bot") else path: value for path, value in changes.items()}
-    return load_mapping(changed(BASIC, **long))
+    return load_mapping(changed(BASIC, **long), enforced=enforced)
 
 
-def faults_of(mapping: Mapping) -> list[str]:
+def faults_of(mapping: Mapping, enforced: frozenset[str] = frozenset()) -> list[str]:
     """The faults of a mapping as `pointer: message`; empty where it loads."""
     try:
-        load_mapping(mapping)
+        load_mapping(mapping, enforced=enforced)
     except PolicyError as exc:
         return [f"{fault.pointer}: {fault.message}" for fault in exc.faults]
     return []
@@ -126,11 +136,10 @@ class Book:
 
     entries: list[tuple[CounterKey, datetime, int]] = field(default_factory=list)
 
-    def hold(self, policy: Policy, request: Request, at: datetime = NOW) -> Book:
-        assert request.money is not None
+    def hold(self, policy: Policy, request: Request, at: datetime = NOW, *, approved: bool = False) -> Book:
         minute = at.replace(second=0, microsecond=0)
-        for key in counted(policy, request):
-            self.entries.append((key, minute, 1 if key.unit == COUNT else request.money.minor))
+        for key, value in amounts_counted(policy, request, approved=approved).items():
+            self.entries.append((key, minute, value))
         return self
 
     def sums(self, wanted: tuple[Reading, ...]) -> dict[Reading, Sum]:
@@ -154,10 +163,11 @@ def decide(
     halts: tuple[Halt, ...] = (),
     pending: int = 0,
     approved: frozenset[str] = frozenset(),
+    **more: Any,
 ) -> Decision:
     """Evaluate as the engine does: read what `readings` names, then decide."""
     sums = (book or Book()).sums(readings(policy, request, now))
-    state = State(sums=sums, halts=halts, pending_approvals=pending, approved_rules=approved)
+    state = State(sums=sums, halts=halts, pending_approvals=pending, approved_rules=approved, **more)
     return evaluate(request, policy, state, now)
 
 

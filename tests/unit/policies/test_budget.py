@@ -11,9 +11,23 @@ from hypothesis import strategies as st
 from agentpay_policies.budget import BudgetView, budget_readings, budget_view
 from agentpay_policies.decisions import Halt, Request
 from agentpay_policies.loader import load_policy
-from agentpay_policies.money import Money
+from agentpay_policies.money import Money, Price
 from agentpay_policies.policy import Policy
-from unit.policies.helpers import EXAMPLE, GONE, NOW, Book, basic, charge, decide, refund, subscribe, usd
+from unit.policies.helpers import (
+    BASIC,
+    EXAMPLE,
+    GONE,
+    NOW,
+    Book,
+    basic,
+    charge,
+    decide,
+    refund,
+    subscribe,
+    usage,
+    usd,
+    whole,
+)
 
 POLICY = load_policy(EXAMPLE)
 
@@ -125,6 +139,46 @@ def test_each_direction_apart_or_together() -> None:
     ]
     together = basic(bot__charge={**both, "limits": [cap | both]}, bot__payees=payees)
     assert amounts(view(together, book=Book().hold(together, charge("15.00")))) == ["5.00 USD", "5.00 USD"]
+
+
+def test_outside_its_time_nothing_is_left_until_it_opens() -> None:
+    shut = view(basic(bot__time_windows=[{"from": "13:00", "to": "14:00"}]))
+    assert (amounts(shut), shut.can_spend_now[0].until) == (["0.00 USD"], datetime(2026, 3, 10, 13, tzinfo=UTC))
+    early = view(basic(bot__not_before="2026-04-01T00:00:00Z"))
+    assert (amounts(early), early.can_spend_now[0].until) == (["0.00 USD"], datetime(2026, 4, 1, tzinfo=UTC))
+    late = view(basic(bot__expires_at="2026-03-10T12:30:45Z"))
+    assert (amounts(late), late.can_spend_now[0].until) == (["0.00 USD"], None)
+    assert amounts(view(basic(bot__time_windows=[{"from": "12:00", "to": "14:00"}]))) == ["1000.00 USD"]
+
+
+def test_subscriptions_use_up_what_is_added_up_with_them() -> None:
+    cap = {"id": "c", "amount": "20.00 USD", "window": "lifetime", "of": ["charge", "subscribe"]}
+    policy = basic(bot__charge__limits=[cap])
+    assert amounts(view(policy, book=Book().hold(policy, subscribe(amount="15.00")))) == ["5.00 USD"]
+
+
+def test_limits_on_recorded_cost_are_shown_and_bound_no_charge() -> None:
+    cap = {"id": "u", "amount": "0.02 USD", "window": "lifetime"}
+    policy = whole(bot__record_usage__limits=[cap])
+    book = Book().hold(policy, usage(cost=Price("0.0150", "USD")))
+    found = view(policy, book=book)
+    assert amounts(found) == ["1000.00 USD"]
+    (limit,) = found.limits
+    assert (limit.operation, limit.unit, limit.used, limit.remaining) == (
+        "record_usage", "USD", "0.015 USD", "0.005 USD",
+    )  # fmt: skip
+
+
+def test_each_enrolled_agent_sees_its_own_and_others_nothing() -> None:
+    cap = {"id": "c", "amount": "20.00 USD", "window": "lifetime"}
+    policy = whole(**{"agents__s-*": BASIC["agents"]["bot"] | {"each": True, "charge": {"limits": [cap]}}})
+    book = Book().hold(policy, charge("15.00", agent="s-1"))
+    sums = book.sums(budget_readings(policy, "s-1", NOW))
+    assert not budget_view(policy, "s-1", sums, (), NOW).agent_known
+    enrolled = frozenset({"s-1", "s-2"})
+    assert amounts(budget_view(policy, "s-1", sums, (), NOW, enrolled=enrolled)) == ["5.00 USD"]
+    other = book.sums(budget_readings(policy, "s-2", NOW))
+    assert amounts(budget_view(policy, "s-2", other, (), NOW, enrolled=enrolled)) == ["20.00 USD"]
 
 
 def test_a_sum_that_is_missing_leaves_nothing() -> None:

@@ -17,7 +17,7 @@ from agentpay_policies.evaluate import MOST_PENDING, counted, evaluate, readings
 from agentpay_policies.money import Money, Price
 from agentpay_policies.names import ALWAYS_ALLOWED, TOOL_NAMES
 from agentpay_policies.policy import Policy
-from unit.policies.helpers import GONE, NOW, Book, basic, charge, codes, decide, refund, subscribe, usage
+from unit.policies.helpers import GONE, NOW, Book, basic, charge, codes, decide, refund, subscribe, usage, whole
 
 RULE = {"id": "big", "when": {"amount_over": "25.00 USD"}, "approvers": "finance", "expires": "30m"}
 COUNT = {"id": "few", "count": 1, "window": {"rolling": "1h"}}
@@ -34,16 +34,21 @@ class Case:
     before: tuple[Request, ...] = ()
     halts: tuple[Halt, ...] = ()
     pending: int = 0
+    look_alike: str | None = None
 
     def decide(self) -> Decision:
         book = Book()
         for request in self.before:
             assert self.policy is not None
             book.hold(self.policy, request)
-        return decide(self.policy, self.request, book=book, halts=self.halts, pending=self.pending)
+        return decide(
+            self.policy, self.request, book=book, halts=self.halts, pending=self.pending, look_alike=self.look_alike
+        )
 
 
 ANY = basic()
+HOURS = [{"from": "08:00", "to": "12:30"}]
+CATEGORY = {"bot__categories": {"deny": ["own"]}, "categories": {"own": ["self"]}}
 DENIED: dict[str, list[Case]] = {
     "HALTED": [
         Case(ANY, charge(), halts=(Halt("all", "fire"),)),
@@ -53,6 +58,36 @@ DENIED: dict[str, list[Case]] = {
     ],
     "NO_POLICY": [Case(None, charge()), Case(None, Request("check_access", "bot"))],
     "AGENT_UNKNOWN": [Case(ANY, charge(agent="bo")), Case(ANY, charge(agent="Bot")), Case(ANY, charge(agent="bot "))],
+    "AGENT_NOT_YET_ACTIVE": [
+        Case(basic(bot__not_before="2026-03-10T12:30:46Z"), charge()),
+        Case(basic(bot__not_before="2026-03-10T12:30:46Z"), Request("check_access", "bot")),
+    ],
+    "AGENT_EXPIRED": [
+        Case(basic(bot__expires_at="2026-03-10T12:30:45Z"), charge()),
+        Case(basic(bot__expires_at="2026-03-10T13:30:45+01:00"), charge()),
+        Case(
+            basic(bot__expires_at="2026-03-10T12:30:45Z", bot__tools=["check_access"]), Request("check_access", "bot")
+        ),
+    ],
+    "OUTSIDE_HOURS": [
+        Case(basic(bot__time_windows=HOURS), charge()),
+        Case(basic(bot__time_windows=HOURS), usage()),
+        Case(basic(bot__time_windows=HOURS), Request("cancel_subscription", "bot", customer="alice")),
+    ],
+    "CATEGORY_NOT_ALLOWED": [
+        Case(basic(**CATEGORY), charge()),
+        Case(basic(**CATEGORY), subscribe()),
+        Case(basic(bot__categories={"allow": []}), charge()),
+    ],
+    "PERIOD_NOT_ALLOWED": [
+        Case(whole(bot__subscribe__periods=["monthly"]), subscribe(period="yearly")),
+        Case(whole(bot__subscribe__periods=["monthly"]), subscribe()),
+    ],
+    "TERM_TOO_LONG": [
+        Case(whole(bot__subscribe__max_term="11 months"), subscribe(period="monthly", term=12)),
+        Case(whole(bot__subscribe__max_term="100 years"), subscribe()),
+    ],
+    "DUPLICATE_SUSPECTED": [Case(ANY, charge(), look_alike="pay_1")],
     "TOOL_NOT_ALLOWED": [
         Case(basic(bot__tools=["refund"]), charge()),
         Case(basic(bot__tools=[]), Request("check_access", "bot")),
@@ -88,6 +123,7 @@ DENIED: dict[str, list[Case]] = {
         ),
     ],
     "CUSTOMER_NOT_ALLOWED": [
+        Case(basic(bot__customers={"allow": ["*"], "deny": ["al*"]}), charge()),
         Case(basic(bot__customers={"allow": ["bob"]}), charge()),
         Case(basic(bot__customers={"allow": ["ali", "Alice", "alicex", "*bob"]}), charge()),
         Case(basic(bot__customers=GONE), usage()),
@@ -95,6 +131,7 @@ DENIED: dict[str, list[Case]] = {
         Case(ANY, charge(customer=None)),
     ],
     "PAYEE_NOT_ALLOWED": [
+        Case(basic(bot__payees={"allow": ["self"], "deny": ["self"]}), charge()),
         Case(ANY, charge(payee="stripe:acct_1")),
         Case(basic(bot__payees=GONE), charge()),
         Case(basic(bot__payees=GONE), subscribe()),
@@ -109,8 +146,15 @@ DENIED: dict[str, list[Case]] = {
         Case(basic(bot__subscribe__plans=["basic"]), subscribe(plan=cast("str", None))),
     ],
     "NOT_OWN_PAYMENT": [Case(ANY, refund(own_charge=False))],
-    "BELOW_MINIMUM": [Case(basic(bot__charge__per_transaction__min="5.00 USD"), charge("4.99"))],
-    "ABOVE_MAXIMUM": [Case(ANY, charge("1000.01")), Case(ANY, subscribe("pro", "1000.01"))],
+    "BELOW_MINIMUM": [
+        Case(basic(bot__refund__per_transaction__min="5.00 USD"), refund("4.99")),
+        Case(basic(bot__charge__per_transaction__min="5.00 USD"), charge("4.99")),
+    ],
+    "ABOVE_MAXIMUM": [
+        Case(ANY, charge("1000.01")),
+        Case(ANY, subscribe("pro", "1000.01")),
+        Case(basic(bot__refund__per_transaction__max="5.00 USD"), refund("5.01")),
+    ],
     "LIMIT_EXCEEDED": [
         Case(basic(bot__charge__limits=[CAP]), charge("5.01"), before=(charge("10.00"),)),
         Case(basic(bot__charge__limits=[CAP]), charge("15.01")),
@@ -133,6 +177,7 @@ DENIED: dict[str, list[Case]] = {
         Case(ANY, charge(money=None)),
         Case(ANY, charge(direction="send")),
         Case(ANY, usage(-1)),
+        Case(ANY, subscribe(term=0)),
         Case(basic(bot__charge__limits=[CAP | {"per": "customer"}]), charge(customer_ref=None)),
     ],
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentpay_policies.decisions import CounterKey, State, Sum
@@ -237,6 +237,8 @@ def test_no_window_ever_holds_more_than_the_cap(steps: list[tuple[int, int, str]
 
 
 @settings(max_examples=60, deadline=None)
+@example(used=4000, more=6000)
+@example(used=4000, more=6001)
 @given(used=st.integers(0, 10000), more=st.integers(1, 12000))
 def test_the_boundary_is_exact(used: int, more: int) -> None:
     policy = limited(CAP)

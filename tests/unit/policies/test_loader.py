@@ -116,7 +116,7 @@ id: NO
 agents:
   bot:
     tols: [charge]
-    time_windows: []
+    notify: [0.8]
     currencies: {allow: [USD, XXX]}
     payees: {allow: [self, "@none", "stripe:acct"]}
     charge:
@@ -133,7 +133,7 @@ agents:
         (1, "version"),
         (2, "id"),
         (5, "agents.bot.tols"),
-        (6, "agents.bot.time_windows"),
+        (6, "agents.bot.notify"),
         (7, "agents.bot.currencies.allow[1]"),
         (8, "agents.bot.payees.allow[1]"),
         (8, "agents.bot.payees.allow[2]"),
@@ -147,7 +147,7 @@ agents:
     ]:
         assert [fault for fault in faults if fault.startswith(f"line {line}: {pointer}: ")], (line, pointer, faults)
     assert "did you mean tools?" in faults[2]
-    assert faults[3].endswith("time_windows is not enforced by this version")
+    assert faults[3].endswith("notify is not enforced by this version")
     assert faults[-1].endswith("the key 'bot' stands twice")
 
 

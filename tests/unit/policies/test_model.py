@@ -12,11 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.files import ready_file
 from agentpay_policies.globs import matches, most_specific, overlap
 from agentpay_policies.loader import load_mapping, load_policy
 from agentpay_policies.policy import Policy
+from unit.policies import full as whole_policy
 from unit.policies.helpers import BASIC, EXAMPLE, basic, changed
 
 
@@ -105,6 +107,35 @@ def test_the_round_trip_is_exact(policy: Policy) -> None:
     assert again == policy
     assert (again.to_json(), again.hash, again.warnings) == (text, policy.hash, policy.warnings)
     assert json.loads(text)["version"] == 1 == policy.version
+
+
+def test_the_round_trip_of_the_whole_language_is_exact() -> None:
+    policy = whole_policy.POLICY
+    text = policy.to_json()
+    again = Policy.from_json(text, enforced=ALL)
+    assert again == policy and again.hash == policy.hash
+    with pytest.raises(PolicyError, match="not enforced"):
+        Policy.from_json(text)
+    assert load_policy(whole_policy.FULL, enforced=ALL).hash == policy.hash
+
+
+@pytest.mark.parametrize("place", whole_policy.places())
+def test_every_field_of_the_whole_language_is_in_the_hash(place: tuple[object, ...]) -> None:
+    """Taken out, whatever may be taken out changes the hash, or the policy is no more one."""
+    if (shorter := whole_policy.without(place)) is not None:
+        assert shorter.hash != whole_policy.POLICY.hash
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_order_anywhere_changes_the_hash_of_the_whole_language(data: st.DataObject) -> None:
+    again = load_mapping(shuffled(yaml.safe_load(whole_policy.FULL), data), enforced=ALL)
+    assert again.hash == whole_policy.POLICY.hash
+
+
+def test_a_policy_that_uses_nothing_new_keeps_its_hash() -> None:
+    """Fixed when the language was smaller: a hash that changes would ask every operator to apply the policy again."""
+    assert load_policy(EXAMPLE).hash == "fe45d98c6d34c6ea8181a74760ce71e7546af22057fdf430d2d5528c8d8704b4"
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "5", '{"version": 1}', "[" * 100_000])
