@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest clean
+.PHONY: help demo test lint format imports types wheel pytest mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -45,6 +45,10 @@ pytest: .venv/.dev
 
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
+
+# Deliberate faults of the policy language, each of which must make a test fail.
+mutants: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m mutants
 
 clean:
 	rm -rf .venv .venv-wheel dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

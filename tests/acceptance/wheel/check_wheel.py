@@ -21,7 +21,13 @@ PACKAGES = ("agentpay", "agentpay_policies", "agentpay_tools", "agentpay_servers
 CARRIED = (
     "agentpay/py.typed",
     "agentpay/storage/migrations/versions/0001_initial.py",
+    "agentpay_policies/files/metered-api.yaml",
+    "agentpay_policies/files/pocket-allowance.yaml",
+    "agentpay_policies/files/policy.schema.json",
     "agentpay_policies/files/starter.yaml",
+    "agentpay_policies/files/support-refunds.yaml",
+    "agentpay_policies/files/team-budget.yaml",
+    "agentpay_policies/files/treasury.yaml",
     "agentpay_policies/py.typed",
     "agentpay_servers/py.typed",
     "agentpay_tools/files/schemas/charge.json",
