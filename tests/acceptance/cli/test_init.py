@@ -78,7 +78,9 @@ def test_on_a_terminal_it_enrols_the_first_approver(terminal: Terminal, here: Pa
     assert "not the same" in seen
     assert "olga is enrolled as the first approver" in seen
     assert SECRET not in seen
-    assert (here / "policy.yaml").read_text() == ready_file("starter").replace("[owner]", '["olga"]')
+    schema, _, starter = ready_file("starter").partition("\n")
+    assert "$schema=policy.schema.json" in schema, "it is where the ready files lie, and not where this one does"
+    assert (here / "policy.yaml").read_text() == starter.replace("[owner]", '["olga"]')
     assert [plan["id"] for plan in cli("plans", "list", "--json").data] == ["free", "payg", "pro"]
     assert [one["name"] for one in cli("approvers", "list", "--json").data] == ["olga"]
     assert not (here / "agentpay.db").stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
