@@ -26,17 +26,3 @@ class RandomIds:
 
     def secret(self) -> str:
         return secrets.token_hex(32)
-
-
-class SequentialIds:
-    """Identifiers that count up. For tests and documents that must read the same each time."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, int] = {}
-
-    def new(self, prefix: str) -> str:
-        self._last[prefix] = self._last.get(prefix, 0) + 1
-        return f"{prefix}_{self._last[prefix]:04d}"
-
-    def secret(self) -> str:
-        return self.new("secret").ljust(64, "0")

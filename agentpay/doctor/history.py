@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, get_args
 
 import sqlalchemy as sa
 
 from agentpay.audit.tables import AuditRow
 from agentpay.doctor.model import Check
+from agentpay.payments.models import PaymentStatus
 from agentpay.payments.tables import PaymentRow, RefundRow
 from agentpay.spending.tables import ApprovalRow, ApprovalVoteRow, ApproverRow, HaltRow, PolicyRow
 from agentpay.storage.transaction import Tx
@@ -25,17 +26,7 @@ _HALTS = table(HaltRow)
 _POLICIES = table(PolicyRow)
 _EVENTS = table(UsageEventRow)
 
-_STATUSES: Final = (
-    "approval_required",
-    "pending",
-    "requires_action",
-    "unknown",
-    "succeeded",
-    "declined",
-    "not_sent",
-    "refused",
-    "canceled",
-)
+_STATUSES: Final = get_args(PaymentStatus)
 _SUBSCRIPTION: Final = {
     "subscription.begun": "incomplete",
     "subscription.reopened": "incomplete",

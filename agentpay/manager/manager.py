@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from agentpay.access.models import Access
 from agentpay.billing.credits import CreditGrant
@@ -272,16 +271,3 @@ class PaymentManager(Operations):
     def background(self) -> AbstractContextManager[None]:
         """For a server: while the block runs, the audit is sealed, open payments are looked up and approvals expire."""
         return background.background(self._engine)
-
-    def close(self) -> None:
-        """Let go of providers and of the database."""
-        self._engine.providers.close()
-        self._engine.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -208,6 +208,19 @@ class Operations:
 
         self._engine.store.write(write, accept_clock=True)
 
+    def close(self) -> None:
+        """Let go of providers and of the database."""
+        self._engine.providers.close()
+        self._engine.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _tools_for(self, agent: str) -> frozenset[ToolName]:
         policy = self._engine.store.read(active.policy)
         return ALWAYS_ALLOWED if policy is None else policy.tools_of(agent)
@@ -221,19 +234,6 @@ class Desk(Operations):
         self._engine = open_engine(
             storage, provider=None, policy=False, default_plan=None, throttle=None, clock=None, ids=None
         )
-
-    def close(self) -> None:
-        """Let go of providers and of the database."""
-        self._engine.providers.close()
-        self._engine.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _asked(provider: PaymentProvider) -> Health:

@@ -22,12 +22,6 @@ PaymentStatus = Literal[
 ]
 RefundStatus = PaymentStatus
 
-FINAL: frozenset[PaymentStatus] = frozenset({"succeeded", "declined", "refused", "canceled"})
-"""Where a payment stays. A late success is the one thing that may still be recorded, flagged."""
-
-ALIVE: frozenset[PaymentStatus] = frozenset({"approval_required", "pending", "requires_action", "unknown"})
-"""Where money may still move."""
-
 
 @dataclass(frozen=True)
 class Payment:

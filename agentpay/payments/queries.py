@@ -160,10 +160,3 @@ def unsent(tx: Tx, operation: str, limit: int) -> Sequence[Row]:
         .order_by(_P.created_at, _P.id)
         .limit(limit)
     )
-
-
-def for_purpose(tx: Tx, purpose_id: str) -> Row | None:
-    """The newest payment that was made for something."""
-    return tx.first(
-        sa.select(PAYMENTS).where(_P.purpose_id == purpose_id).order_by(_P.created_at.desc(), _P.id.desc()).limit(1)
-    )
