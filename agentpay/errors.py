@@ -5,7 +5,8 @@ AgentPayError
 │   ├── MoneyError                    AMOUNT_INVALID
 │   │   ├── CurrencyUnknown           CURRENCY_UNKNOWN
 │   │   └── CurrencyMismatch          CURRENCY_MISMATCH
-│   └── PayeeInvalid                  PAYEE_INVALID
+│   ├── PayeeInvalid                  PAYEE_INVALID
+│   └── WebhookInvalid                WEBHOOK_INVALID
 ├── ConfigurationError                CONFIGURATION_INVALID
 │   ├── PolicyError                   POLICY_INVALID
 │   ├── PolicyNotActive               POLICY_NOT_ACTIVE
@@ -105,6 +106,7 @@ __all__ = [
     "Throttled",
     "UsageLimitExceeded",
     "ValidationError",
+    "WebhookInvalid",
 ]
 
 
@@ -113,6 +115,13 @@ class PolicyNotActive(ConfigurationError):
 
     code = "POLICY_NOT_ACTIVE"
     default_next_step = "Review the file and make it the active one with: agentpay policy apply FILE"
+
+
+class WebhookInvalid(ValidationError):
+    """A webhook that is not from the provider's account, is too old, or cannot be read: nothing of it is believed."""
+
+    code = "WEBHOOK_INVALID"
+    default_next_step = "Check the webhook's secret and the address that the provider was given; nothing was stored."
 
 
 class ProviderUnknown(ConfigurationError):

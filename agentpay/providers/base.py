@@ -7,11 +7,14 @@ each later request of a charge to `steps.record`, which commits it first.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from agentpay.errors import ProviderUnsupported
+from agentpay.providers.events import WebhookEvent
 from agentpay.providers.outcomes import Outcome
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee, PayeeKind
@@ -43,6 +46,7 @@ class Capabilities:
     lease: timedelta = timedelta(seconds=60)
     consistent_lookup: bool = False
     longest_memo: int = 0
+    webhooks: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,18 @@ class Health:
 
 
 @dataclass(frozen=True)
+class ReturnUrls:
+    """Where the customer's browser goes after a page of the provider's: when it is done, and when they turn back."""
+
+    success: str
+    cancel: str
+
+
+@dataclass(frozen=True)
 class Order:
     """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`), else
-    our opaque id; `memo` reaches the payee and is None unless the policy says otherwise."""
+    our opaque id; `memo` reaches the payee and is None unless the policy says otherwise. With `checkout` the customer
+    pays on the provider's page, and comes back to one of its addresses."""
 
     payment_id: str
     customer: str
@@ -64,6 +77,25 @@ class Order:
     payee: Payee
     method: str | None = None
     memo: str | None = None
+    checkout: ReturnUrls | None = None
+
+
+@dataclass(frozen=True)
+class SetupOrder:
+    """A payment method that a customer is to save for later: no money moves. `customer` as in `Order`."""
+
+    setup_id: str
+    customer: str
+    urls: ReturnUrls
+    method: str | None = None
+
+
+@dataclass(frozen=True)
+class SetupPage:
+    """Where the customer saves the method, and the provider's id of that page."""
+
+    reference: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -163,6 +195,10 @@ class PaymentProvider(Protocol):
 
     def charge(self, order: Order, steps: Steps) -> Outcome: ...
 
+    def checkout(self, order: Order, steps: Steps) -> Outcome:
+        """Make a page on which the customer pays: `RequiresAction` with its address. `order.checkout` is given."""
+        ...
+
     def refund(self, order: RefundOrder, steps: Steps) -> Outcome: ...
 
     def resume(self, reference: str, steps: Steps) -> Outcome:
@@ -173,6 +209,70 @@ class PaymentProvider(Protocol):
         """What became of an attempt. Reads only."""
         ...
 
+    def link(self, customer: str, reference: str) -> None:
+        """Check that `reference` is a customer of this account before it is kept for our `customer`. Reads only.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        ...
+
+    def setup_method(self, order: SetupOrder, key: str) -> SetupPage:
+        """Make a page on which a customer saves a method. The same `key` gives the same page.
+
+        Raises:
+            ProviderUnsupported: the provider keeps no methods.
+            ProviderError: there is no page; no money can have moved.
+        """
+        ...
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:
+        """Verify a webhook and say what it tells. `headers` are in lower case.
+
+        Raises:
+            WebhookInvalid: the signature, the age, the account or the form is wrong: nothing of it may be believed.
+            ProviderUnsupported: the provider sends none.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+class Plain(ABC):
+    """What a provider that only charges and refunds answers to the rest of the protocol: inherit it, and override what
+    yours can do."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    def prepare_resume(self, reference: str) -> Request | None:  # noqa: ARG002 - for overriding
+        """What waits is looked up, not asked again."""
+        return None
+
+    def resume(self, reference: str, steps: Steps) -> Outcome:  # noqa: ARG002
+        """There is no second request."""
+        raise self._unsupported("payments that go on after the customer acted")
+
+    def checkout(self, order: Order, steps: Steps) -> Outcome:  # noqa: ARG002
+        """There is no page to pay on."""
+        raise self._unsupported("checkout pages")
+
+    def link(self, customer: str, reference: str) -> None:  # noqa: B027 - it may stay so
+        """Whatever reference the operator names is kept."""
+
+    def setup_method(self, order: SetupOrder, key: str) -> SetupPage:  # noqa: ARG002
+        """No method is kept."""
+        raise self._unsupported("saved payment methods")
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:  # noqa: ARG002
+        """No webhook is sent."""
+        raise self._unsupported("webhooks")
+
+    def close(self) -> None:  # noqa: B027
+        """There is nothing to let go of."""
+
+    def _unsupported(self, what: str) -> ProviderUnsupported:
+        return ProviderUnsupported(f"The provider {self.name} has no {what}.")

@@ -34,6 +34,7 @@ from agentpay.providers.base import (
     Mode,
     NotFound,
     Order,
+    Plain,
     Reference,
     RefundOrder,
     Request,
@@ -65,7 +66,7 @@ _MEMO: Final = 140
 _SLOW_SECONDS: Final = 0.2
 
 
-class MockProvider:
+class MockProvider(Plain):
     """The provider of section "mock"; see the module. Safe to share between threads, and over processes by its books.
 
     `books_url` is the URL of the books themselves; `from_settings` derives it from the engine's database. `script` is

@@ -13,6 +13,7 @@ from agentpay.providers.base import (
     Mode,
     NotFound,
     Order,
+    Plain,
     Reference,
     RefundOrder,
     Request,
@@ -24,7 +25,7 @@ Answer = Outcome | Callable[[Steps], Outcome]
 
 
 @dataclass
-class ScriptedProvider:
+class ScriptedProvider(Plain):
     """Gives its answers in turn, and looks up what it is told to find."""
 
     answers: list[Answer] = field(default_factory=list)
@@ -71,9 +72,6 @@ class ScriptedProvider:
     def lookup(self, reference: Reference) -> Finding:
         self.asked.append(reference)
         return self.findings.pop(0) if self.findings else NotFound()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     def _answer(self, steps: Steps) -> Outcome:
         self.sent.append(steps.request)

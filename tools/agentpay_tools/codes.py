@@ -36,7 +36,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
     {
         **_codes("invalid", "nothing_done", "INVALID_ARGUMENT", "AMOUNT_INVALID", "CURRENCY_UNKNOWN"),
         **_codes("invalid", "nothing_done", "CURRENCY_MISMATCH", "PAYEE_INVALID", "NOT_FOUND", "PLAN_UNKNOWN"),
-        **_codes("invalid", "nothing_done", "PROVIDER_UNKNOWN", "PROVIDER_UNSUPPORTED"),
+        **_codes("invalid", "nothing_done", "PROVIDER_UNKNOWN", "PROVIDER_UNSUPPORTED", "WEBHOOK_INVALID"),
         **_codes("denied", "nothing_done", "POLICY_DENIED", "THROTTLED", "APPROVER_REFUSED", "APPROVER_LOCKED"),
         **_codes("denied", "nothing_done", "PAYMENT_REQUIRED", "USAGE_LIMIT_EXCEEDED", "SUBSCRIPTION_EXPIRED"),
         **_codes("denied", "nothing_done", "FEATURE_NOT_AVAILABLE", "CREDITS_EXHAUSTED"),

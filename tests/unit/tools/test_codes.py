@@ -32,6 +32,7 @@ EXPECTED = {
     "PLAN_UNKNOWN": "invalid",
     "PROVIDER_UNKNOWN": "invalid",
     "PROVIDER_UNSUPPORTED": "invalid",
+    "WEBHOOK_INVALID": "invalid",
     "POLICY_DENIED": "denied",
     "THROTTLED": "denied",
     "APPROVER_REFUSED": "denied",
