@@ -8,7 +8,7 @@ each later request of a charge to `steps.record`, which commits it first.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -235,6 +235,10 @@ class PaymentProvider(Protocol):
         """
         ...
 
+    def poll(self, now: datetime) -> Sequence[WebhookEvent]:
+        """What happened lately, of a provider that is asked because it sends no webhooks. Reads only; may repeat."""
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...
@@ -270,6 +274,10 @@ class Plain(ABC):
     def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:  # noqa: ARG002
         """No webhook is sent."""
         raise self._unsupported("webhooks")
+
+    def poll(self, now: datetime) -> Sequence[WebhookEvent]:  # noqa: ARG002
+        """Nothing is told but when it is asked for."""
+        return ()
 
     def close(self) -> None:  # noqa: B027
         """There is nothing to let go of."""

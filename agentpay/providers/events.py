@@ -45,6 +45,18 @@ class DisputeNews:
 
 
 @dataclass(frozen=True)
+class ReversalNews:
+    """Money of a charge that is gone without a refund or a dispute: a capture that was reversed, a block that is no
+    longer on the chain. `restored` says that it came back after all."""
+
+    charge: str
+    reference: str
+    money: Money
+    status: Literal["reversed", "restored"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class MethodNews:
     """A customer saved a method, or lost one. `customer` is what the provider calls them; `setup` is our id of the
     page that they saved it on, where it began with one."""
@@ -54,7 +66,7 @@ class MethodNews:
     setup: str | None = None
 
 
-News = AttemptNews | RefundNews | DisputeNews | MethodNews
+News = AttemptNews | RefundNews | DisputeNews | ReversalNews | MethodNews
 
 
 @dataclass(frozen=True)
