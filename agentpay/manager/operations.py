@@ -118,7 +118,7 @@ class Operations:
         return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
 
     def enrol_agent(self, agent: str) -> bool:
-        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it was already.
+        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it is already.
 
         What it spent stays counted where its enrolment is taken back.
         """
