@@ -51,6 +51,10 @@ class Gate:
         decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
         return Denied(decision.violations) if decision.outcome == "deny" else None
 
+    def foresee(self, tx: Tx, request: Request) -> Decision:
+        """The decision that would be made now, of the same state, for people who ask what would be: nothing is held."""
+        return self._decide(tx, active.policy(tx), request, tx.now(), frozenset())
+
     def unlisted(self, tx: Tx, agent: str, tool: Operation) -> Denied | None:
         """The denial of a tool that the active policy does not list for an agent; None where it is listed."""
         policy = active.policy(tx)

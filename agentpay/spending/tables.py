@@ -109,6 +109,37 @@ class DecisionRow(Base, table=True):
     decided_at: datetime = Field(sa_type=UtcTime)
 
 
+class DecisionRequestRow(Base, table=True):
+    """What an agent asked for, with every decision about money, denied ones too: what `policy backtest` replays.
+
+    `owner_id` is the payment or refund that it was about; a denied request may have none.
+    """
+
+    __tablename__ = "decision_requests"
+    __table_args__ = (sa.Index("ix_decision_request_time", "decided_at"),)
+
+    seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
+    id: str = Field(unique=True)
+    agent: str
+    operation: str
+    direction: str
+    customer_id: str | None = None
+    payee: str
+    provider: str | None = None
+    method: str | None = None
+    currency: str | None = None
+    amount_minor: int | None = Field(default=None, sa_type=sa.BigInteger)
+    plan: str | None = None
+    quantity: int = Field(default=1, sa_type=sa.BigInteger)
+    cost_nanos: int | None = Field(default=None, sa_type=sa.BigInteger)
+    own_charge: bool = True
+    period: str | None = None
+    term: int = 1
+    outcome: str
+    owner_id: str | None = None
+    decided_at: datetime = Field(sa_type=UtcTime)
+
+
 class ApprovalRow(Base, table=True):
     """A single-use, expiring question to people about exactly one payment or refund."""
 

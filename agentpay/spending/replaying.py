@@ -1,0 +1,101 @@
+"""What agents asked for in the past, as `policy backtest` replays it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+
+import sqlalchemy as sa
+
+from agentpay.customers.tables import CustomerRow
+from agentpay.errors import ValidationError
+from agentpay.spending.tables import ApprovalRow, DecisionRequestRow
+from agentpay.storage.transaction import Row, Tx
+from agentpay.storage.types import table
+from agentpay_policies.backtest import Recorded
+from agentpay_policies.decisions import Request
+from agentpay_policies.money import Money, Price
+from agentpay_policies.payees import Payee
+
+MOST: Final = 100_000
+"""How many requests are replayed at once: more would not fit into memory."""
+
+_REQUESTS = table(DecisionRequestRow)
+_R = _REQUESTS.c
+_APPROVALS = table(ApprovalRow)
+_CUSTOMERS = table(CustomerRow)
+
+
+def recorded(tx: Tx, since: datetime | None = None, *, most: int = MOST) -> list[Recorded]:
+    """Every request for money from `since` on, in the order of time; what was decided again and again is one request.
+
+    Raises:
+        ValidationError: there are more than `most`, or the moment has no time zone.
+    """
+    if since is not None and since.tzinfo is None:
+        raise ValidationError("The moment to begin with has no time zone.")
+    rows = _rows(tx, since, most + 1)
+    if len(rows) > most:
+        raise ValidationError(
+            f"There are more than {most} recorded requests.", next_step="Name a later moment to begin with: --since"
+        )
+    approved = _approved(tx, since)
+    # What has no owner was never tried again: each stands alone.
+    by_owner = sorted(rows, key=lambda row: (row.owner_id or row.id, row.seq))
+    made = (_request_of(list(group), approved) for _, group in groupby(by_owner, lambda row: row.owner_id or row.id))
+    return sorted(made, key=lambda one: one.at)
+
+
+def _rows(tx: Tx, since: datetime | None, limit: int) -> Sequence[Row]:
+    statement = (
+        sa.select(_REQUESTS, _CUSTOMERS.c.external_id)
+        .join_from(_REQUESTS, _CUSTOMERS, _CUSTOMERS.c.id == _R.customer_id, isouter=True)
+        .order_by(_R.decided_at, _R.seq)
+        .limit(limit)
+    )
+    return tx.all(statement if since is None else statement.where(_R.decided_at >= since))
+
+
+def _approved(tx: Tx, since: datetime | None) -> frozenset[str]:
+    """The payments and refunds that people approved, whatever became of them then."""
+    statement = sa.select(_APPROVALS.c.owner_id).where(_APPROVALS.c.status.in_(("approved", "consumed")))
+    if since is not None:
+        statement = statement.where(_APPROVALS.c.created_at >= since)
+    return frozenset(row.owner_id for row in tx.all(statement))
+
+
+def _request_of(rows: Sequence[Row], approved: Container[str]) -> Recorded:
+    """One request from all decisions about it: asked at the first; that it was denied in the end, the last one says."""
+    first, last = rows[0], rows[-1]
+    return Recorded(
+        request=_request(first),
+        at=first.decided_at,
+        outcome=first.outcome,
+        approved=first.owner_id in approved and last.outcome != "deny",
+    )
+
+
+def _request(row: Row) -> Request:
+    """The request of a row. A customer who is not known, as after a first request that was denied, is a new one."""
+    nobody = row.customer_id or row.id
+    currency, minor, nanos = row.currency, row.amount_minor, row.cost_nanos
+    return Request(
+        tool=row.operation,
+        agent=row.agent,
+        operation=row.operation,
+        customer=row.external_id or nobody,
+        payee=Payee.parse(row.payee),
+        direction=row.direction,
+        provider=row.provider,
+        method=row.method,
+        money=None if currency is None or minor is None else Money.from_minor(minor, currency),
+        plan=row.plan,
+        quantity=row.quantity,
+        cost=None if currency is None or nanos is None else Price.from_nanos(nanos, currency),
+        own_charge=row.own_charge,
+        customer_ref=nobody,
+        period=row.period,
+        term=row.term,
+    )
