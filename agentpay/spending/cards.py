@@ -18,11 +18,11 @@ from agentpay.spending import active
 from agentpay.spending.models import Approval, ApprovalStatus
 from agentpay.spending.standing import Standing, standings
 from agentpay.spending.tables import ApprovalRow, ApprovalVoteRow, HoldRow
+from agentpay.storage import texts
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.decisions import Request
 from agentpay_policies.explain import rule_said
-from agentpay_policies.memo import render_memo
 from agentpay_policies.money import Money
 from agentpay_policies.names import Direction, Operation
 from agentpay_policies.policy import ApprovalRule, Policy
@@ -130,7 +130,7 @@ def card(tx: Tx, approval: Approval, effect: Effect) -> Card:
         method=None if request.method is None else escaped(request.method),
         plan=request.plan,
         description=None if approval.description is None else escaped(approval.description),
-        memo=_memo(policy, approval, request),
+        memo=texts.text_of(tx, approval.payment_id, "memo"),
         payment_id=approval.payment_id,
         refund_of=effect.refund_of,
         created_at=approval.created_at,
@@ -163,22 +163,6 @@ def _asking(tx: Tx, row: Row, policy: Policy | None) -> tuple[Asking, ...]:
 
 def _sentence(policy: Policy | None, rule: ApprovalRule | None) -> str:
     return "" if policy is None or rule is None else rule_said(policy, rule)
-
-
-def _memo(policy: Policy | None, approval: Approval, request: Request) -> str | None:
-    """The text that the payee will read, by the active policy."""
-    entry = policy.agent(approval.agent) if policy else None
-    if entry is None or request.operation != "charge":
-        return None
-    facts = {
-        "agent": approval.agent,
-        "amount": f"{approval.amount:f}",
-        "currency": approval.currency,
-        "customer": approval.customer,
-        "payment": approval.payment_id,
-        "plan": request.plan or "",
-    }
-    return render_memo(entry.memo, description=approval.description or "", facts=facts)
 
 
 def _today(tx: Tx, policy: Policy | None, approval: Approval, now: datetime) -> Today:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -15,7 +16,7 @@ from agentpay.spending.tables import ApprovalRow, DecisionRequestRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.backtest import Recorded
-from agentpay_policies.decisions import Request
+from agentpay_policies.decisions import Halt, Request, State
 from agentpay_policies.money import Money, Price
 from agentpay_policies.payees import Payee
 
@@ -43,9 +44,13 @@ def recorded(tx: Tx, since: datetime | None = None, *, most: int = MOST) -> list
         )
     approved = _approved(tx, since)
     # What has no owner was never tried again: each stands alone.
-    by_owner = sorted(rows, key=lambda row: (row.owner_id or row.id, row.seq))
-    made = (_request_of(list(group), approved) for _, group in groupby(by_owner, lambda row: row.owner_id or row.id))
+    by_owner = sorted(rows, key=lambda row: (_owner(row), row.seq))
+    made = (_recorded(list(group), approved) for _, group in groupby(by_owner, _owner))
     return sorted(made, key=lambda one: one.at)
+
+
+def _owner(row: Row) -> str:
+    return str(row.owner_id or f"denied {row.seq}")
 
 
 def _rows(tx: Tx, since: datetime | None, limit: int) -> Sequence[Row]:
@@ -66,7 +71,7 @@ def _approved(tx: Tx, since: datetime | None) -> frozenset[str]:
     return frozenset(row.owner_id for row in tx.all(statement))
 
 
-def _request_of(rows: Sequence[Row], approved: Container[str]) -> Recorded:
+def _recorded(rows: Sequence[Row], approved: Container[str]) -> Recorded:
     """One request from all decisions about it: asked at the first; that it was denied in the end, the last one says."""
     first, last = rows[0], rows[-1]
     return Recorded(
@@ -74,12 +79,19 @@ def _request_of(rows: Sequence[Row], approved: Container[str]) -> Recorded:
         at=first.decided_at,
         outcome=first.outcome,
         approved=first.owner_id in approved and last.outcome != "deny",
+        state=State(halts=_halts(first), look_alike=first.look_alike),
     )
+
+
+def _halts(row: Row) -> tuple[Halt, ...]:
+    """Who was halted then stays so: no policy would have let it through."""
+    halted = any(violation["code"] == "HALTED" for violation in json.loads(row.violations))
+    return (Halt(f"agent:{row.agent}", "halted then"),) if halted else ()
 
 
 def _request(row: Row) -> Request:
     """The request of a row. A customer who is not known, as after a first request that was denied, is a new one."""
-    nobody = row.customer_id or row.id
+    nobody = row.customer_id or _owner(row)
     currency, minor, nanos = row.currency, row.amount_minor, row.cost_nanos
     return Request(
         tool=row.operation,

@@ -110,16 +110,15 @@ class DecisionRow(Base, table=True):
 
 
 class DecisionRequestRow(Base, table=True):
-    """What an agent asked for, with every decision about money, denied ones too: what `policy backtest` replays.
+    """What an agent asked for, with the answer: what another policy is tried on. Denied ones are here as well.
 
-    `owner_id` is the payment or refund that it was about; a denied request may have none.
+    `violations` and `shadow` are the operator's view, as JSON. `owner_id` is the payment or refund, where there is one.
     """
 
     __tablename__ = "decision_requests"
-    __table_args__ = (sa.Index("ix_decision_request_time", "decided_at"),)
+    __table_args__ = (sa.Index("ix_decision_request_time", "decided_at", "seq"),)
 
     seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
-    id: str = Field(unique=True)
     agent: str
     operation: str
     direction: str
@@ -130,13 +129,17 @@ class DecisionRequestRow(Base, table=True):
     currency: str | None = None
     amount_minor: int | None = Field(default=None, sa_type=sa.BigInteger)
     plan: str | None = None
-    quantity: int = Field(default=1, sa_type=sa.BigInteger)
+    quantity: int = Field(sa_type=sa.BigInteger)
     cost_nanos: int | None = Field(default=None, sa_type=sa.BigInteger)
-    own_charge: bool = True
+    own_charge: bool
     period: str | None = None
-    term: int = 1
+    term: int
+    look_alike: str | None = None
     outcome: str
+    violations: str = "[]"
+    shadow: str = "[]"
     owner_id: str | None = None
+    policy_hash: str | None = None
     decided_at: datetime = Field(sa_type=UtcTime)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentpay_policies.errors import ValidationError
+from agentpay_policies.windows import format_duration
 from agentpay_servers.columns import STANDINGS
 from agentpay_servers.output import Listing, hint, plain, print_json, print_line, readable, row_data
 from agentpay_servers.policy_files import ACTIVE
@@ -139,7 +140,7 @@ def _print_simulation(found: Simulation) -> None:
         when = f" Not before {readable(one.retry_at)}." if one.retry_at else ""
         print_line(f"  {one.code}: {one.message}{when}{f' ({one.rule})' if one.rule else ''}")
     for need in decision.needs:
-        print_line(f"  {need.rule}: {need.quorum} of {', '.join(need.members)}, within {readable(need.expires)}")
+        print_line(f"  {need.rule}: {need.quorum} of {', '.join(need.members)}, within {format_duration(need.expires)}")
     for tried in decision.shadow:
         print_line(f"  only tried out: {tried.pointer} would {tried.outcome} it")
     if found.limits:

@@ -15,7 +15,6 @@ def upgrade() -> None:
     op.create_table(
         "decision_requests",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
         sa.Column("agent", sa.String(), nullable=False),
         sa.Column("operation", sa.String(), nullable=False),
         sa.Column("direction", sa.String(), nullable=False),
@@ -31,11 +30,14 @@ def upgrade() -> None:
         sa.Column("own_charge", sa.Boolean(), nullable=False),
         sa.Column("period", sa.String(), nullable=True),
         sa.Column("term", sa.Integer(), nullable=False),
+        sa.Column("look_alike", sa.String(), nullable=True),
         sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("violations", sa.String(), nullable=False),
+        sa.Column("shadow", sa.String(), nullable=False),
         sa.Column("owner_id", sa.String(), nullable=True),
+        sa.Column("policy_hash", sa.String(), nullable=True),
         sa.Column("decided_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
-        sa.UniqueConstraint("id"),
     )
     with op.batch_alter_table("decision_requests", schema=None) as batch_op:
-        batch_op.create_index("ix_decision_request_time", ["decided_at"], unique=False)
+        batch_op.create_index("ix_decision_request_time", ["decided_at", "seq"], unique=False)
