@@ -130,11 +130,12 @@ def _resolved(tx: Tx, engine: Engine, wanted: Wanted, tool: ToolName) -> Request
 
 
 def _charge(tx: Tx, engine: Engine, wanted: Wanted) -> Request:
+    customer = _given(wanted.customer, "customer")
     if wanted.amount is None:
         raise _missing("amount")
     ask = charge_ask(
         agent_principal(wanted.agent),
-        _given(wanted.customer, "customer"),
+        customer,
         wanted.amount,
         _given(wanted.currency, "currency"),
         description=None,
