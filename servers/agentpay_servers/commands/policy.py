@@ -33,7 +33,7 @@ _AGENTS = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    policy = group(app, "policy", "What agents may do: check, apply, show; explain, simulate, diff, backtest, schema.")
+    policy = group(app, "policy", "What agents may do, and questions about it.")
     policy.command("check")(check)
     policy.command("apply")(apply)
     policy.command("show")(show)

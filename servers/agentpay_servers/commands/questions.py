@@ -252,7 +252,7 @@ def _since(text: str) -> datetime | timedelta:
         raise ValidationError(f"--since {text[:60]!a}: {exc}.") from None
 
 
-def schema() -> None:
+def schema(as_json: AsJson = False) -> None:  # noqa: ARG001 - every command takes it, and this answer is JSON anyway
     """Print the JSON Schema of policy files, for editors."""
     from agentpay_policies.schema import schema_text
 
