@@ -24,7 +24,7 @@ from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
-from agentpay.spending import active, approvals, approvers, halts, policies, replaying
+from agentpay.spending import active, approvals, approvers, enrolments, halts, policies, replaying
 from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
@@ -140,6 +140,22 @@ class Operations:
         policy = read_policy(source)
         return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
 
+    def enrol_agent(self, agent: str) -> bool:
+        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it was already.
+
+        What it spent stays counted where its enrolment is taken back.
+        """
+        who = identifier(agent, "agent")
+        return self._engine.store.write(lambda tx: enrolments.enrol(tx, who, OPERATOR, tx.now()))
+
+    def withdraw_agent(self, agent: str) -> bool:
+        """Take an agent's enrolment back. False where it had none."""
+        return self._engine.store.write(lambda tx: enrolments.withdraw(tx, agent, OPERATOR, tx.now()))
+
+    def enrolled_agents(self) -> tuple[str, ...]:
+        """Every enrolled agent."""
+        return self._engine.store.read(enrolments.listed)
+
     def explain(self, agent: str, source: PolicySource | None = None) -> tuple[str, ...]:
         """The rules for an agent in plain sentences, by the active policy or by another one.
 
@@ -155,7 +171,7 @@ class Operations:
         """What would be decided now about a request of an agent's: no hold is taken, and nothing is written.
 
         `operation` is a tool's name. The request is in the words of the tools: customer, amount, currency, payee,
-        provider, method, plan, quantity, cost, and of a refund payment_id.
+        provider, method, distinct_from, plan, quantity, cost, and of a refund payment_id.
 
         Raises:
             ValidationError, NotFound, ProviderUnknown, ProviderUnsupported: as the verb itself would refuse it.
@@ -163,7 +179,7 @@ class Operations:
         return simulate(self._engine, Wanted(agent, operation, **request))
 
     def backtest(self, source: PolicySource, since: datetime | timedelta | None = None) -> Report:
-        """What another policy would have said to the requests of the past: what would newly be denied, parked, allowed.
+        """What another policy would have said to the requests of the past: what it would newly deny, park or allow.
 
         `since` is a moment, or how long ago. What was spent before it is not counted.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypedDict
+from typing import Final, TypedDict, cast
 
+from agentpay.billing.subscribing import period_of
 from agentpay.customers import service as customers
 from agentpay.errors import ValidationError
 from agentpay.manager.agent import charge_ask
@@ -15,13 +16,14 @@ from agentpay.payments.describing import refund_request
 from agentpay.plans.service import plan_of
 from agentpay.principal import agent as agent_principal
 from agentpay.providers import limits
-from agentpay.spending import active, approvals, policies
+from agentpay.spending import active, policies
 from agentpay.spending.models import ActivePolicy
 from agentpay.spending.standing import Standing, standings
-from agentpay.storage.transaction import Tx
+from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.decisions import Decision, Request
 from agentpay_policies.money import Amount, Money, Price
 from agentpay_policies.names import OPERATIONS, TOOL_NAMES, ToolName
+from agentpay_policies.policy import Policy
 from agentpay_policies.text import identifier
 
 _MOST_QUANTITY: Final = 10**12
@@ -40,6 +42,7 @@ class Asked(TypedDict, total=False):
     quantity: int
     cost: Amount | None
     payment_id: str | None
+    distinct_from: str | None
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,14 @@ class Wanted:
     quantity: int = 1
     cost: Amount | None = None
     payment_id: str | None = None
+    distinct_from: str | None = None
 
 
 @dataclass(frozen=True)
 class Simulation:
     """A decision as it would be made at this moment, with how every limit stands that the request meets.
 
-    The duplicate guard, the throttle and the provider are not asked. `overdue` says that some approval is past its time
-    and was not ended yet: what it holds still counts here, and is free as soon as anything is called.
+    The throttle and the provider are not asked.
     """
 
     request: Request
@@ -73,11 +76,10 @@ class Simulation:
     limits: tuple[Standing, ...]
     policy: ActivePolicy | None
     at: datetime
-    overdue: bool
 
 
 def simulate(engine: Engine, wanted: Wanted) -> Simulation:
-    """The decision about a request by the active policy and the counters as they stand. Writes nothing, holds nothing.
+    """The decision about a request by the active policy and the counters as they stand; what is done for it is undone.
 
     Raises:
         ValidationError, NotFound, ProviderUnknown, ProviderUnsupported: as the verb itself would refuse it.
@@ -85,18 +87,43 @@ def simulate(engine: Engine, wanted: Wanted) -> Simulation:
     tool = _tool(wanted.tool)
     identifier(wanted.agent, "agent")
 
-    def read(tx: Tx) -> Simulation:
-        request, now = _resolved(tx, engine, wanted, tool), tx.now()
+    def tried(tx: Tx) -> Simulation:
+        engine.payments.end_overdue(tx)  # as every call does first: what they held is free
+        request, policy, now = _resolved(tx, engine, wanted, tool), active.policy(tx), tx.now()
+        look_alike = _look_alike(tx, policy, request, now)
         return Simulation(
             request=request,
-            decision=engine.gate.foresee(tx, request),
-            limits=standings(tx, active.policy(tx), request, now),
+            decision=engine.gate.foresee(
+                tx, request, look_alike=None if look_alike == wanted.distinct_from else look_alike
+            ),
+            limits=standings(tx, policy, request, now),
             policy=policies.active_row(tx),
             at=now,
-            overdue=bool(approvals.due(tx, now, 1)),
         )
 
-    return engine.store.read(read)
+    return engine.store.trial(tried)
+
+
+@dataclass(frozen=True)
+class _Unmade:
+    """What the duplicate guard looks at of a payment that is not made."""
+
+    principal_id: str
+    customer_id: str | None
+    payee: str
+    amount_minor: int
+    currency: str
+    id: str = ""
+
+
+def _look_alike(tx: Tx, policy: Policy | None, request: Request, now: datetime) -> str | None:
+    """The newest payment of the duplicate window that looks the same."""
+    money = request.money
+    if policy is None or not policy.duplicate_window or request.operation != "charge" or money is None:
+        return None
+    unmade = _Unmade(request.agent, request.customer_ref, str(request.payee), money.minor, money.currency)
+    twin = queries.look_alike(tx, cast(Row, unmade), since=now - policy.duplicate_window)
+    return None if twin is None else str(twin.id)
 
 
 def _tool(name: str) -> ToolName:
@@ -173,6 +200,8 @@ def _subscribe(tx: Tx, engine: Engine, wanted: Wanted) -> Request:
         provider=provider.name,
         money=Money(plan.price, plan.currency),
         plan=plan.id,
+        period=period_of(plan),
+        term=plan.term,
         customer_ref=_reference(tx, engine, customer),
     )
 

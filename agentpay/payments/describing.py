@@ -53,4 +53,6 @@ def _request(tx: Tx, row: Row, agent: str, operation: Operation, money: Money, *
         plan=None if row.plan is None or operation == "refund" else row.plan.rpartition("@")[0],
         own_charge=own_charge,
         customer_ref=row.customer_id,
+        period=None if operation == "refund" else row.plan_period,
+        term=1 if operation == "refund" else row.plan_term,
     )

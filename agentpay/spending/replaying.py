@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from agentpay.customers.tables import CustomerRow
 from agentpay.errors import ValidationError
+from agentpay.spending import enrolments
 from agentpay.spending.tables import ApprovalRow, DecisionRequestRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
@@ -45,7 +46,8 @@ def recorded(tx: Tx, since: datetime | None = None, *, most: int = MOST) -> list
     approved = _approved(tx, since)
     # What has no owner was never tried again: each stands alone.
     by_owner = sorted(rows, key=lambda row: (_owner(row), row.seq))
-    made = (_recorded(list(group), approved) for _, group in groupby(by_owner, _owner))
+    known = frozenset(enrolments.listed(tx))
+    made = (_recorded(list(group), approved, known) for _, group in groupby(by_owner, _owner))
     return sorted(made, key=lambda one: one.at)
 
 
@@ -71,7 +73,7 @@ def _approved(tx: Tx, since: datetime | None) -> frozenset[str]:
     return frozenset(row.owner_id for row in tx.all(statement))
 
 
-def _recorded(rows: Sequence[Row], approved: Container[str]) -> Recorded:
+def _recorded(rows: Sequence[Row], approved: Container[str], enrolled: frozenset[str]) -> Recorded:
     """One request from all decisions about it: asked at the first; that it was denied in the end, the last one says."""
     first, last = rows[0], rows[-1]
     return Recorded(
@@ -79,7 +81,7 @@ def _recorded(rows: Sequence[Row], approved: Container[str]) -> Recorded:
         at=first.decided_at,
         outcome=first.outcome,
         approved=first.owner_id in approved and last.outcome != "deny",
-        state=State(halts=_halts(first), look_alike=first.look_alike),
+        state=State(halts=_halts(first), enrolled=enrolled, look_alike=first.look_alike),
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentpay.spending import counters, holds
+from agentpay.spending import active, counters, holds
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.decisions import Reading, Request
-from agentpay_policies.evaluate import amounts_counted
 from agentpay_policies.limits import AppliedLimit, applied, figure
 from agentpay_policies.policy import Policy
 
@@ -44,11 +43,11 @@ def standings(
     if policy is None or entry is None:
         return ()
     met = applied(policy, entry, request, now)
-    return tuple(_standing(tx, policy, request, limit, own) for limit in met if limit.subject is not None)
+    return tuple(_standing(tx, limit, own) for limit in met if limit.subject is not None)
 
 
-def _standing(tx: Tx, policy: Policy, request: Request, limit: AppliedLimit, own: Row | None) -> Standing:
-    mine = 0 if own is None else _counted_of(policy, request, own, limit.reading)
+def _standing(tx: Tx, limit: AppliedLimit, own: Row | None) -> Standing:
+    mine = 0 if own is None else _counted_of(tx, own, limit.reading)
     total = counters.total(tx, limit.reading) - mine
     held = holds.held_sum(tx, limit.reading) - mine
     return Standing(
@@ -65,9 +64,9 @@ def _standing(tx: Tx, policy: Policy, request: Request, limit: AppliedLimit, own
     )
 
 
-def _counted_of(policy: Policy, request: Request, hold: Row, reading: Reading) -> int:
+def _counted_of(tx: Tx, hold: Row, reading: Reading) -> int:
     """What a hold counts in a reading."""
     if reading.start is not None and hold.held_at < reading.start:
         return 0
-    counted = amounts_counted(policy, request, holds.path_of(hold))
-    return sum(value for key, value in counted.items() if key in reading.keys)
+    counted = set(active.keys(tx, hold)).intersection(reading.keys)
+    return sum(holds.value(hold, key.unit) for key in counted)

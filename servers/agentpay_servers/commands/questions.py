@@ -71,6 +71,9 @@ def simulate(
     method: Annotated[str | None, typer.Option(metavar="METHOD", help="A method of the provider's.")] = None,
     plan: Annotated[str | None, typer.Option(metavar="PLAN", help="Of subscribe: which plan.")] = None,
     payment: Annotated[str | None, typer.Option(metavar="PAYMENT", help="Of refund: which payment.")] = None,
+    distinct_from: Annotated[
+        str | None, typer.Option(metavar="PAYMENT", help="Of charge: which one it looks like and is not.")
+    ] = None,
     quantity: Annotated[int, typer.Option(metavar="N", help="Of usage: how many.")] = 1,
     cost: Annotated[str | None, typer.Option(metavar="COST", help="Of usage: what it costs.")] = None,
     as_json: AsJson = False,
@@ -78,7 +81,7 @@ def simulate(
 ) -> None:
     """Say what would be decided about a request now, with every reason and every limit. Nothing is held or written.
 
-    The exit code is 1 where it would be denied. The duplicate guard, the throttle and the provider are not asked.
+    The exit code is 1 where it would be denied. The throttle and the provider are not asked.
     """
     with desk(database_url) as people:
         found = people.simulate(
@@ -94,13 +97,12 @@ def simulate(
             quantity=quantity,
             cost=cost,
             payment_id=payment,
+            distinct_from=distinct_from,
         )
     if as_json:
         print_json(_simulation_data(found))
     else:
         _print_simulation(found)
-    if found.overdue:
-        hint("An approval is past its time: what it holds counts here, and is free with the next call of anybody.")
     if found.decision.outcome == "deny":
         raise not_in_order()
 
@@ -121,7 +123,6 @@ def _simulation_data(found: Simulation) -> dict[str, object]:
         "approvals": [plain_fields(need) for need in decision.needs],
         "limits": [row_data(STANDINGS, one) for one in found.limits],
         "shadow": [{"rule": one.pointer, "outcome": one.outcome} for one in decision.shadow],
-        "overdue": found.overdue,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -124,16 +125,20 @@ def test_a_charge_is_tried_without_a_hold(cli: Cli, manager: PaymentManager, her
     bot.charge("alice", "30.00", "USD", description="x", idempotency_key="k2")
     before = content(manager)
     assert cli(*CHARGE, "10.00").out.startswith("ALLOWED: it would happen at once.\nLimits that it meets:\n")
-    asked = cli(*CHARGE, "30.00").out
+    asked = cli(*CHARGE, "31.00").out
     assert asked.startswith("ASKED: people would have to approve it first.\n  big: 1 of owner, within 1d\n")
     denied = cli(*CHARGE, "60.00", code=1)
     assert denied.out.startswith("DENIED, for these reasons:\n  ABOVE_MAXIMUM: ")
     assert content(manager) == before
-    data = cli(*CHARGE, "30.00", "--json").data
+    twin = cli(*CHARGE, "30.00", code=1).out
+    assert "DUPLICATE_SUSPECTED" in twin
+    payment = re.findall(r"pay_[0-9a-f]+", twin)[0]
+    assert cli(*CHARGE, "30.00", "--distinct-from", payment).out.startswith("ASKED")
+    data = cli(*CHARGE, "31.00", "--json").data
     assert (data["outcome"], data["approvals"][0]["rule"], data["policy"]["id"]) == ("approve", "big", "starter")
     (cap,) = [one for one in data["limits"] if one["rule"].endswith("day-cap")]
     assert (cap["limit"], cap["used"], cap["held"], cap["remaining"], cap["asked"], cap["fits"]) == (
-        "150.00 USD", "20.00 USD", "30.00 USD", "100.00 USD", "30.00 USD", True,
+        "150.00 USD", "20.00 USD", "30.00 USD", "100.00 USD", "31.00 USD", True,
     )  # fmt: skip
     refused = cli(*CHARGE, "60.00", "--json", code=1).data
     assert (refused["violations"][0]["code"], refused["violations"][0]["next_step"] != "") == ("ABOVE_MAXIMUM", True)

@@ -18,7 +18,8 @@ from agentpay_policies.loader import load_mapping
 from agentpay_policies.money import Money, Price
 from agentpay_policies.payees import Payee
 from conftest import START
-from support.bench import PEOPLE, asking, capped, policy
+from support.bench import PEOPLE, SECRET, asking, capped, code_of, policy
+from support.bench_fixtures import MakeBench
 
 HALTED = '[{"code": "HALTED", "message": "stop"}]'
 
@@ -151,3 +152,30 @@ def test_it_is_bounded_and_needs_a_moment_with_its_zone(store: Store) -> None:
     with pytest.raises(ValidationError, match="no time zone"):
         read(store, datetime(2026, 1, 1))  # noqa: DTZ001
     assert read(store, datetime(2030, 1, 1, tzinfo=UTC)) == []
+
+
+def test_what_the_gate_wrote_down_is_replayed(make_bench: MakeBench) -> None:
+    """Allowed, denied, parked and run, parked and refused: each once, and the same policy moves nothing."""
+    asks = policy({"bot": {**asking("25.00 USD"), **capped("100.00 USD")}}, approvers=PEOPLE)
+    bench = make_bench(policy=asks)
+    bench.enrol("alice")
+
+    def charge(amount: str, key: str) -> Any:
+        return bench.bot.charge("ana", amount, "USD", description="x", idempotency_key=key)
+
+    charge("20.00", "small")
+    assert code_of(lambda: charge("200.00", "large")) == "POLICY_DENIED"
+    ran, refused = charge("30.00", "ran"), charge("40.00", "refused")
+    bench.approve(ran.approval_id)
+    assert charge("30.00", "ran").status == "succeeded"
+    bench.manager.deny(str(refused.approval_id), approver="alice", secret=SECRET)
+    charge("10.00", "last")
+    same = bench.manager.backtest(asks)
+    assert (same.replayed, same.lines) == (5, ())
+    tight = policy({"bot": capped("55.00 USD")})
+    assert [str(line) for line in bench.manager.backtest(tight).lines] == [
+        "allow → deny: 1, 10.00 USD", "approve → allow: 1, 30.00 USD", "approve → deny: 1, 40.00 USD",
+    ]  # fmt: skip
+    bench.later(hours=1)
+    assert bench.manager.backtest(tight, timedelta(minutes=5)).replayed == 0
+    assert code_of(lambda: bench.manager.backtest({"version": 2})) == "POLICY_INVALID"
