@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Final
 
 import sqlalchemy as sa
@@ -44,14 +43,15 @@ def recorded(tx: Tx, since: datetime | None = None, *, most: int = MOST) -> list
             f"There are more than {most} recorded requests.", next_step="Name a later moment to begin with: --since"
         )
     approved = _approved(tx, since)
-    # What has no owner was never tried again: each stands alone.
-    by_owner = sorted(rows, key=lambda row: (_owner(row), row.seq))
+    by_owner: dict[str, list[Row]] = {}
+    for row in rows:
+        by_owner.setdefault(_owner(row), []).append(row)
     known = frozenset(enrolments.listed(tx))
-    made = (_recorded(list(group), approved, known) for _, group in groupby(by_owner, _owner))
-    return sorted(made, key=lambda one: one.at)
+    return [_recorded(decisions, approved, known) for decisions in by_owner.values()]
 
 
 def _owner(row: Row) -> str:
+    """What a row is about. What has no owner was never tried again: it stands alone."""
     return str(row.owner_id or f"denied {row.seq}")
 
 
