@@ -121,5 +121,14 @@ def _schema(store: Store) -> set[tuple[object, ...]]:
 
 
 def _clauses(sql: str | None) -> tuple[str, ...]:
-    """The clauses of a statement, whose order in a table does not matter."""
-    return tuple(sorted(re.sub(r"[\s\"]+", " ", clause).strip(" ,)") for clause in (sql or "").split("\n")))
+    """The clauses of a statement, whose order in a table does not matter: a column that was added stands at the end."""
+    head, _, rest = re.sub(r"[\s\"]+", " ", sql or "").partition("(")
+    body, _, tail = rest.rpartition(")")
+    clauses, depth = [""], 0
+    for char in body:
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            clauses.append("")
+        else:
+            clauses[-1] += char
+    return (head.strip(), *sorted(clause.strip() for clause in clauses), tail.strip())
