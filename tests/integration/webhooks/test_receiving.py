@@ -286,7 +286,7 @@ def test_a_reversal_frees_no_budget_and_may_be_restored(make_bench: Callable[...
     (found,) = bench.manager.disputes(status="reversed")
     assert (found.kind, str(found.withdrawn), found.payment_id) == ("reversal", "20.00", payment.id)
     (left,) = [one for one in bench.bot.get_budget().can_spend_now if one.amount is not None]
-    assert str(left.amount) == "10.00", left
+    assert str(left.amount) == "10.00 USD"
     bench.mock.elsewhere.decide(ref, "restored")
     deliver(bench, told(bench, ref))
     assert bench.manager.get_payment(payment.id).disputed == 0
