@@ -25,7 +25,7 @@ _OBJECTS: Final = (table(PaymentRow), table(RefundRow), _DISPUTES, table(Custome
 def _once(tx: Tx) -> list[str]:
     same = (_E.provider, _E.account, _E.event_id)
     times = sa.func.count().label("times")
-    rows = tx.all(sa.select(*same, times).group_by(*same).having(sa.func.count() > 1))
+    rows = tx.all(sa.select(*same, times).group_by(*same).having(sa.or_(sa.func.count() > 1, _E.event_id == "")))
     return [f"event {row.event_id} of {row.provider} {row.account}: stored {row.times} times" for row in rows]
 
 
