@@ -59,7 +59,7 @@ class Payment:
 @dataclass(frozen=True)
 class Refund:
     """A refund as it stands. The payment stays `succeeded`; its `refunded` grows. `at_provider`: it was made there, by
-    no call of ours; `returned`: it failed there in the end, and money that had gone is back."""
+    no call of ours; `returned`: it failed there after it had succeeded, and its money is back."""
 
     id: str
     payment_id: str

@@ -77,7 +77,7 @@ def refund_view(tx: Tx, row: Row, *, replayed: bool = False) -> Refund:
         created_at=row.created_at,
         expires_at=None if approval is None else approval.expires_at,
         at_provider=row.origin != "agentpay",
-        returned=row.returned,
+        returned=row.returned and row.status == "succeeded",
     )
 
 

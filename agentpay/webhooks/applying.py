@@ -30,6 +30,7 @@ from agentpay.webhooks.reducer import (
     reduce_claim,
     reduce_refund,
 )
+from agentpay_policies.money import Money
 
 SetupOwner = Callable[[Tx, str], str | None]
 """Our id of the customer who was given a page to save a method on, by our id of the page; None where it is no page."""
@@ -50,10 +51,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Waits:
-    """It cannot be applied yet. `ask` names the payment or refund that is to be looked up first, `until` a moment at
-    which trying again has a point."""
+    """It cannot be applied yet. `about` is the payment or refund that it waits for, where that is known; `ask` that it
+    is to be looked up first; `until` a moment at which trying again has a point."""
 
-    ask: str | None = None
+    about: str | None = None
+    ask: bool = False
     until: datetime | None = None
 
 
@@ -96,9 +98,9 @@ class Applying:
         known = KnownAttempt(attempt.outcome, attempt.number == newest.number, under_way, asked.get(before.id, "no"))
         match reduce_attempt(known, name_of(outcome)):
             case "ask":
-                return Waits(ask=before.id)
+                return Waits(before.id, ask=True)
             case "wait":
-                return Waits(until=attempt.lease_until)
+                return Waits(before.id, until=attempt.lease_until)
             case "nothing":
                 return Done(about=before.id)
         self.settling.settle(tx, attempt.id, outcome)
@@ -118,13 +120,13 @@ class Applying:
         if payment_id is None:
             return Waits()
         payment = payments.payment(tx, payment_id, lock=True)
-        perhaps = _unnamed_refund(tx, payment_id) if news.key is None else None
+        perhaps = _unnamed_refund(tx, payment_id, news.money) if news.key is None else None
         if perhaps is not None:  # it may be the one whose answer we do not have yet
-            return Waits(ask=perhaps.subject_id, until=perhaps.lease_until)
+            return Waits(perhaps.subject_id, ask=True, until=perhaps.lease_until)
         if payment.status != _SUCCEEDED:
-            return Waits(ask=payment_id)
+            return Waits(payment_id, ask=True)
         if news.money.currency != payment.currency:
-            return Waits()
+            return Waits(payment_id)  # a person must look at it: nothing of it can be counted
         row = payments.refund_at(tx, payment_id, news.reference)
         known = RefundState() if row is None else RefundState(row.status, row.returned)
         state = reduce_refund(known, news.status)
@@ -159,9 +161,9 @@ class Applying:
             return Waits()
         payment = payments.payment(tx, payment_id, lock=True)
         if payment.status != _SUCCEEDED:
-            return Waits(ask=payment_id)
+            return Waits(payment_id, ask=True)
         if news.money.currency != payment.currency:
-            return Waits()
+            return Waits(payment_id)  # a person must look at it: nothing of it can be counted
         row = payments.dispute_at(tx, provider, kind, news.reference)
         if news.money.minor == 0 or (row is not None and row.payment_id != payment_id):
             return Done(about=payment_id)
@@ -222,9 +224,11 @@ def _payment_of(tx: Tx, provider: str, charge: str) -> str | None:
     return str(called[0].subject_id) if called else None
 
 
-def _unnamed_refund(tx: Tx, payment_id: str) -> Row | None:
-    """The attempt of a refund of ours that is under way, and whose name at the provider is not known yet."""
+def _unnamed_refund(tx: Tx, payment_id: str, money: Money) -> Row | None:
+    """The attempt of a refund of ours of that amount that is under way, and whose name at the provider we do not know."""
     for refund in payments.refunds_of(tx, payment_id):
+        if refund.amount_minor != money.minor:
+            continue
         attempts = payments.attempts(tx, refund.id)
         if attempts and attempts[-1].outcome in ("sent", "unknown") and attempts[-1].reference is None:
             return attempts[-1]

@@ -45,7 +45,8 @@ BACK_OFF: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1
 """How long to wait before a waiting event is tried again: the last one until it expires."""
 
 WAITS_FOR: Final = timedelta(days=3)
-"""How long an event waits for what it is about. Most of those that wait in vain are of payments made elsewhere."""
+"""How long an event waits for a payment that nobody knows. Most of those that wait in vain were made elsewhere. What
+waits for a payment of ours is never given up."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,13 @@ class Webhooks:
     def attempt_settled(self, attempt_id: str) -> None:
         """Our own call of an attempt is settled: what was told of it meanwhile has its turn. Never raises what an event
         causes: the payment stands as its own answer says."""
+
+        def waiting(tx: Tx) -> list[str]:
+            attempt = payments.attempt(tx, attempt_id)
+            return queries.waiting_for(tx, attempt.provider_key, attempt.reference)
+
         try:
-            attempt = self.store.read(lambda tx: payments.attempt(tx, attempt_id))
-            waiting = self.store.read(lambda tx: queries.waiting_for(tx, attempt.provider_key, attempt.reference))
-            for event_id in waiting:
+            for event_id in self.store.read(waiting):
                 self._again(event_id)
         except AgentPayError as exc:
             logger.warning("what was told of attempt %s waits on: %s", attempt_id, exc.code)
@@ -212,7 +216,8 @@ class Webhooks:
     def _given_up(self, tx: Tx, event_id: str) -> Literal["waiting", "expired"]:
         row = _locked(tx, event_id)
         now = tx.now(row.received_at)
-        if row.status != "waiting" or now < row.received_at + WAITS_FOR:
+        known = any(one.object_id is not None for one in queries.news_of(tx, event_id) if one.status == "waiting")
+        if row.status != "waiting" or known or now < row.received_at + WAITS_FOR:
             return "waiting"
         queries.update_event(tx, event_id, status="expired", next_try_at=None, settled_at=now)
         self._tell(tx, "webhook.expired", row, now)
@@ -232,6 +237,7 @@ class Webhooks:
             applied = self._one(tx, row, told.get(one.position), looks)
             if isinstance(applied, Waits):
                 waits.append(applied)
+                queries.update_news(tx, row.id, one.position, object_id=applied.about)
                 continue
             change = applied.change or _found(looks, applied.about)
             changes += [change] if change else []
@@ -239,7 +245,7 @@ class Webhooks:
             queries.update_news(tx, row.id, one.position, status="applied", object_id=applied.about, change=what)
         self._note(tx, row, waits, now)
         receipt = _receipt(_locked(tx, row.id), "stored", tuple(changes))
-        return receipt, frozenset(one.ask for one in waits if one.ask is not None and looks is None)
+        return receipt, frozenset(one.about for one in waits if one.ask and one.about is not None and looks is None)
 
     def _one(self, tx: Tx, row: Row, news: News | None, looks: _Looks | None) -> Done | Waits:
         """Apply one piece of news. What it cannot be applied for undoes nothing else, and keeps the event."""

@@ -20,6 +20,7 @@ from typing import Any, Final
 from agentpay.errors import AgentPayError, ProviderError, ProviderUnknown, ProviderUnsupported, WebhookInvalid
 from agentpay.webhooks.checks import LARGEST_BODY, unambiguous
 from agentpay.webhooks.models import WebhookReceipt
+from agentpay_policies.text import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -100,18 +101,18 @@ class WebhookApp:
         try:
             return 200, self._take(provider, body, headers).status
         except WebhookInvalid as error:
-            logger.warning("a webhook for %s was refused: %s", provider[:40], error.message)
+            logger.warning("a webhook for %s was refused: %s", escaped(provider[:40]), error.message)
             return 400, "invalid"
         except (ProviderUnknown, ProviderUnsupported):
             return 404, "not_found"
         except ProviderError as error:
-            logger.error("a webhook of %s could not be checked: %s", provider[:40], error.message)
+            logger.error("a webhook of %s could not be checked: %s", escaped(provider[:40]), error.message)
             return 503, "try_again"
         except AgentPayError as error:
-            logger.error("a webhook of %s could not be taken: %s", provider[:40], error.code)
+            logger.error("a webhook of %s could not be taken: %s", escaped(provider[:40]), error.code)
             return 503, "try_again"
         except Exception:
-            logger.exception("a webhook of %s made the engine crash", provider[:40])
+            logger.exception("a webhook of %s made the engine crash", escaped(provider[:40]))
             return 500, "internal"
 
 

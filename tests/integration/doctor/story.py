@@ -184,7 +184,7 @@ class Story:
         manager.reconcile()
 
     def _webhooks(self) -> None:
-        """What a provider tells: refunds of people there, a dispute, a reversal, and what must wait or means nothing."""
+        """What a provider tells: refunds made there, a dispute, a reversal, and what must wait or means nothing."""
         paid = self.manager.charge("wendy", "40.00", "USD", idempotency_key=self.key())
         attempts = table(AttemptRow)
         query = sa.select(attempts.c.reference).where(attempts.c.subject_id == paid.id)

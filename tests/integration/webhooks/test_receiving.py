@@ -331,6 +331,16 @@ def test_an_unknown_payment_waits_and_is_given_up(bench: Bench, deliver: Deliver
         bench.manager.retry_webhook("evt_none")
 
 
+def test_what_waits_for_a_payment_of_ours_is_never_given_up(bench: Bench) -> None:
+    """A dispute in another currency than its payment: nothing can be counted, and a person must look at it."""
+    payment = paid(bench, "ana")
+    news = DisputeNews(reference(bench, payment.id), "dp", Money("1.00", "EUR"), "open", "odd")
+    (receipt,) = bench.engine.webhooks.apply_events("mock", [event_of(1, news, bench=bench)])
+    bench.later(days=9)
+    assert bench.engine.webhooks.retry_waiting().expired == 0
+    assert any(receipt.id in warning for warning in bench.manager.doctor().warnings)
+
+
 def test_polled_events_are_taken_once(shared: Bench, ana: str) -> None:
     payment = paid(shared, ana, "13.10")
     (attempt,) = shared.attempts(payment.id)
