@@ -14,15 +14,16 @@ from datetime import datetime
 from typing import Final
 
 from agentpay.audit import log
-from agentpay.canonical import canonical, digest
+from agentpay.canonical import digest
 from agentpay.ids import Ids
 from agentpay.ledger import postings
 from agentpay.ledger import service as ledger
 from agentpay.payments import queries
 from agentpay.payments.models import DisputeKind, DisputeStatus
 from agentpay.payments.settling import Settling
-from agentpay.payments.tables import DisputeRow, OutboxRow, RefundRow
+from agentpay.payments.tables import DisputeRow, RefundRow
 from agentpay.principal import SYSTEM
+from agentpay.storage import outbox
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.money import Money
 
@@ -184,13 +185,13 @@ class Outside:
         if sums.excess and not row.excess:
             logger.critical("payment %s: more is going back than was captured, by %s", payment_id, object_id)
             data = {"by": object_id, "captured": str(sums.captured), "back": str(sums.back)}
-            tx.insert(OutboxRow, topic="alarm.excess", object_id=payment_id, body=canonical(data), created_at=now)
+            outbox.tell(tx, "alarm.excess", payment_id, data, now)
         queries.update_payment(tx, payment_id, **sums.columns, updated_at=now)
         return sums.excess
 
     def _tell(self, tx: Tx, topic: str, object_id: str, data: dict[str, str], now: datetime) -> None:
         log.record(tx, principal=SYSTEM, action=topic, object_id=object_id, data=data, at=now)
-        tx.insert(OutboxRow, topic=topic, object_id=object_id, body=canonical(data), created_at=now)
+        outbox.tell(tx, topic, object_id, data, now)
 
 
 def _facts(row: Row, payment: Row) -> dict[str, str]:

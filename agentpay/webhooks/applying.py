@@ -8,17 +8,16 @@ from datetime import datetime
 from typing import Final
 
 from agentpay.audit import log
-from agentpay.canonical import canonical
 from agentpay.customers import service as customers
 from agentpay.ids import Ids
 from agentpay.payments import queries as payments
 from agentpay.payments.models import DisputeKind
 from agentpay.payments.outside import Claim, Outside
 from agentpay.payments.settling import Settling
-from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM
 from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, News, RefundNews, ReversalNews
 from agentpay.providers.outcomes import Declined, Outcome, Pending, Succeeded, name_of
+from agentpay.storage import outbox
 from agentpay.storage.transaction import Row, Tx
 from agentpay.webhooks.models import Change
 from agentpay.webhooks.reducer import (
@@ -190,7 +189,7 @@ class Applying:
         data = {"provider": provider}
         topic = f"customer.method_{news.change}"
         log.record(tx, principal=SYSTEM, action=topic, object_id=owner, data=data, at=now)
-        tx.insert(OutboxRow, topic=topic, object_id=owner, body=canonical(data), created_at=now)
+        outbox.tell(tx, topic, owner, data, now)
         return Done(Change(owner, topic), owner)
 
 
@@ -225,7 +224,7 @@ def _payment_of(tx: Tx, provider: str, charge: str) -> str | None:
 
 
 def _unnamed_refund(tx: Tx, payment_id: str, money: Money) -> Row | None:
-    """The attempt of a refund of ours of that amount that is under way, and whose name at the provider we do not know."""
+    """The attempt of a refund of ours, of that amount, that is under way and whose name at the provider we lack."""
     for refund in payments.refunds_of(tx, payment_id):
         if refund.amount_minor != money.minor:
             continue

@@ -23,12 +23,11 @@ from agentpay.errors import AgentPayError, NotFound, ProviderError, StorageError
 from agentpay.ids import Ids
 from agentpay.payments import queries as payments
 from agentpay.payments.recovery import Recovery
-from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM
 from agentpay.providers.base import PaymentProvider
 from agentpay.providers.events import News, WebhookEvent
 from agentpay.providers.registry import Providers
-from agentpay.storage import texts
+from agentpay.storage import outbox, texts
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
 from agentpay.webhooks import queries
@@ -277,7 +276,7 @@ class Webhooks:
     def _tell(self, tx: Tx, topic: str, row: Row, now: datetime) -> None:
         data = {"provider": row.provider, "kind": row.kind}
         log.record(tx, principal=SYSTEM, action=topic, object_id=row.id, data=data, at=now)
-        tx.insert(OutboxRow, topic=topic, object_id=row.id, body=canonical(data), created_at=now)
+        outbox.tell(tx, topic, row.id, data, now)
 
 
 def _parsed(provider: PaymentProvider, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:

@@ -121,14 +121,14 @@ def _schema(store: Store) -> set[tuple[object, ...]]:
 
 
 def _clauses(sql: str | None) -> tuple[str, ...]:
-    """The clauses of a statement, whose order in a table does not matter: a column that was added stands at the end."""
-    head, _, rest = re.sub(r"[\s\"]+", " ", sql or "").partition("(")
-    body, _, tail = rest.rpartition(")")
+    """The clauses of a statement, whose order in a table does not matter: what stands between commas that are in no
+    inner parentheses."""
+    head, _, body = re.sub(r"[\s\"]+", " ", sql or "").partition("(")
     clauses, depth = [""], 0
-    for char in body:
-        depth += (char == "(") - (char == ")")
-        if char == "," and depth == 0:
+    for letter in body:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
             clauses.append("")
         else:
-            clauses[-1] += char
-    return (head.strip(), *sorted(clause.strip() for clause in clauses), tail.strip())
+            clauses[-1] += letter
+    return (head, *sorted(" ".join(clause.split()).removesuffix(" )") for clause in clauses))

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from agentpay.errors import NotFound, ProviderError, RefundRefused
 from agentpay.payments.models import Payment
 from agentpay.payments.queries import PAYMENTS
-from agentpay.payments.tables import OutboxRow
 from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, WebhookEvent
 from agentpay.providers.mock_webhooks import SignedEvent
 from agentpay.providers.outcomes import Declined, Succeeded
+from agentpay.storage.tables import OutboxRow
 from agentpay.storage.types import table
 from agentpay.webhooks.models import Change
 from agentpay.webhooks.queries import EVENTS
