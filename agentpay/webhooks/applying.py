@@ -72,8 +72,7 @@ class Applying:
     setup_owner: SetupOwner = no_setups
 
     def apply(self, tx: Tx, provider: str, news: News, at: datetime, *, asked: Mapping[str, Asked]) -> Applied:
-        """Apply one piece of news; `at` is the provider's time of it, `asked` has the payments
-        and refunds that were looked up for it."""
+        """Apply one piece of news; `at` is the provider's time of it, `asked` has what was looked up for it."""
         match news:
             case AttemptNews():
                 found = _attempt_for(tx, provider, news)
@@ -93,6 +92,8 @@ class Applying:
         before = _locked(tx, attempt.subject_id)
         attempt = payments.attempt(tx, attempt.id, lock=True)
         newest = payments.attempts(tx, before.id)[-1]
+        if attempt.outcome in ("pending", "requires_action"):
+            attempt = newest  # what a step only began, the last one ended: the money of both is the same money
         under_way = attempt.outcome == "sent" and tx.now(attempt.sent_at) < attempt.lease_until
         known = KnownAttempt(attempt.outcome, attempt.number == newest.number, under_way, asked.get(before.id, "no"))
         match reduce_attempt(known, name_of(outcome)):
@@ -199,14 +200,7 @@ def _attempt_for(tx: Tx, provider: str, news: AttemptNews) -> Row | None:
     if found is None and news.parent is not None:
         earlier = payments.attempts_called(tx, provider, news.kind, news.parent)
         return payments.attempts(tx, earlier[0].subject_id)[-1] if earlier else None
-    return None if found is None else _last_step(tx, found)
-
-
-def _last_step(tx: Tx, attempt: Row) -> Row:
-    """What a step only began, the last step of the same charge ended: the money of both is the same money."""
-    steps = payments.attempts(tx, attempt.subject_id)
-    begun = attempt.outcome in ("pending", "requires_action")
-    return steps[-1] if begun else attempt
+    return found
 
 
 def _attempt_of(tx: Tx, provider: str, kind: str, key: str | None, reference: str | None) -> Row | None:
