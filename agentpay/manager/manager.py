@@ -15,7 +15,7 @@ from agentpay.billing.usage_bills import Bill
 from agentpay.clock import Clock
 from agentpay.errors import AgentPayError
 from agentpay.ids import Ids
-from agentpay.manager import background
+from agentpay.manager import background, epochs
 from agentpay.manager.agent import AgentHandle, charge_ask, note_refusal, refund_ask
 from agentpay.manager.opening import open_engine
 from agentpay.manager.operations import Operations
@@ -266,7 +266,9 @@ class PaymentManager(Operations):
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
         """Ask the providers about everything that is not final. It looks up, and never starts anything."""
-        return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+        report = self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+        epochs.note_reconciled(self._engine.store)
+        return report
 
     def background(self) -> AbstractContextManager[None]:
         """For a server: while the block runs, the audit is sealed, open payments are looked up and approvals expire."""

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from agentpay.clock import Clock
 from agentpay.errors import NestedWrite, StorageError
 from agentpay.ids import Ids, RandomIds
-from agentpay.storage.backends import POSTGRES_NOW, Backend, backend_for
+from agentpay.storage.backends import POSTGRES_NOW, Backend, Holding, backend_for
 from agentpay.storage.faults import connection_lost, may_run_again, translated, unreachable
 from agentpay.storage.tables import WriteRow
 from agentpay.storage.transaction import Tx
@@ -157,6 +157,14 @@ class Store:
         """Enter the write's own id: it waits for an earlier try in flight, and is refused where that one was kept."""
         tx = Tx(conn, dialect=self._backend.dialect, time=now)
         return tx.insert_new(WriteRow, id=write_id, at=now() if self.dialect == "sqlite" else POSTGRES_NOW)
+
+    def holding(self, name: str) -> Holding:
+        """Hold the work of a name, over all processes on this database, for as long as the block runs; see `Backend`.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._backend.holding(name)
 
     def close(self) -> None:
         """Close every connection; a private temporary database is removed."""

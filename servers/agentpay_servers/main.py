@@ -17,12 +17,14 @@ from agentpay_servers.commands import (
     approvers,
     care,
     customers,
+    database,
     payments,
     plans,
     policy,
     serve,
     setup,
     usage,
+    worker,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -32,7 +34,7 @@ _ORDER = (
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -121,5 +123,5 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, care):
+for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, care, worker, database):
     module.register(app)

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from agentpay.storage import Store
+from agentpay.storage.metadata import models
 from agentpay.storage.migrations import generate
 from agentpay.storage.schema import REVISION, VERSION_TABLE, prepare
 from agentpay.storage.triggers import APPEND_ONLY, make_append_only
@@ -43,7 +44,7 @@ def test_what_is_migrated_is_what_the_models_say(migrated: Store) -> None:
         context = MigrationContext.configure(
             conn, opts={"include_object": _ours, "compare_type": _differs, "version_table": VERSION_TABLE}
         )
-        assert compare_metadata(context, generate.models()) == []
+        assert compare_metadata(context, models()) == []
 
 
 def test_what_is_migrated_is_what_the_models_would_make(migrated: Store, databases: Any, dialect: Any) -> None:
@@ -51,7 +52,7 @@ def test_what_is_migrated_is_what_the_models_would_make(migrated: Store, databas
     url = databases.create(dialect, empty=True)
     made = Store(url)
     with made.backend.creating() as conn:
-        generate.models().create_all(conn)
+        models().create_all(conn)
         make_append_only(conn)
     assert _schema(migrated) == _schema(made)
     made.close()
@@ -84,7 +85,7 @@ def test_a_database_that_is_up_to_date_is_opened_without_alembic(migrated: Store
 
 def test_a_migration_is_generated_for_what_the_models_say_more(tmp_path: Path, monkeypatch: Any) -> None:
     more = sa.MetaData()
-    for table in generate.models().tables.values():
+    for table in models().tables.values():
         table.to_metadata(more)
     more.tables["payments"].append_column(sa.Column("note", sa.String))
     monkeypatch.setattr(generate, "models", lambda: more)
