@@ -23,7 +23,7 @@ from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 _INSTALLATION: Final = table(InstallationRow)
-_AT_A_TIME: Final = 1000
+_AT_A_TIME: Final = 200
 
 
 class Sink(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,7 +25,7 @@ from agentpay.storage.store import Store
 from agentpay.storage.tables import InstallationRow, WriteRow
 from agentpay.storage.types import table
 
-_AT_A_TIME: Final = 500
+_AT_A_TIME: Final = 200
 _MACHINERY: Final = frozenset({"writes", "worker_jobs", VERSION_TABLE})
 """Tables of how programs work on a database, not of what is in it: they are not exported."""
 
@@ -206,7 +207,7 @@ class _Filling:
             return
         statement = sa.insert(self._tables[self._name])
         try:
-            with self._conn.begin_nested():
+            with _savepoint(self._conn):
                 self._conn.execute(statement, [row for _, row in rows])
         except (sa.exc.IntegrityError, sa.exc.DataError):
             self._find(statement, rows)
@@ -215,11 +216,23 @@ class _Filling:
     def _find(self, statement: sa.Insert, rows: list[tuple[int, dict[str, object]]]) -> None:
         for number, row in rows:
             try:
-                with self._conn.begin_nested():
+                with _savepoint(self._conn):
                     self._conn.execute(statement, row)
             except (sa.exc.IntegrityError, sa.exc.DataError) as exc:
                 why = f"it contradicts the rules of {self._name}, or another line"
                 raise self._reader.broken(why, number) from exc
+
+
+@contextmanager
+def _savepoint(conn: sa.Connection) -> Iterator[None]:
+    """Undo the block alone where the rows are refused. A full disk undoes all of it by itself: there is no way back."""
+    conn.exec_driver_sql("SAVEPOINT rows")
+    try:
+        yield
+    except (sa.exc.IntegrityError, sa.exc.DataError):
+        conn.exec_driver_sql("ROLLBACK TO SAVEPOINT rows")
+        raise
+    conn.exec_driver_sql("RELEASE SAVEPOINT rows")
 
 
 def _advance_sequences(conn: sa.Connection, tables: dict[str, sa.Table]) -> None:
