@@ -14,12 +14,15 @@ from agentpay.worker.service import Worker
 
 
 @contextmanager
-def background(engine: Engine) -> Iterator[None]:
-    """Run the jobs in a thread of its own for as long as the block runs; servers on one database divide them."""
+def background(engine: Engine, *, at_once: bool = False) -> Iterator[None]:
+    """Run the jobs in a thread of its own for as long as the block runs; servers on one database divide them.
+
+    The first look at each comes after its interval, unless `at_once`: a start has done them a moment ago.
+    """
     stop = threading.Event()
     worker = Worker(engine, [job for job in JOBS if not job.starts_payments])
     thread = threading.Thread(
-        target=worker.run, args=(stop,), kwargs={"at_once": False}, name="agentpay-background", daemon=True
+        target=worker.run, args=(stop,), kwargs={"at_once": at_once}, name="agentpay-background", daemon=True
     )
     thread.start()
     try:

@@ -248,7 +248,8 @@ class PostgresBackend:
         return from_micros(int(conn.execute(sa.select(POSTGRES_NOW)).scalar_one()))
 
     def forget_connections(self) -> None:
-        self.engine.dispose()
+        """SQLAlchemy has marked all that are older than the loss: each is closed and made anew at its next use.
+        To throw the pool away would leave open what other threads have in their hands."""
 
     def after_fork(self) -> None:
         _leave_behind(self.engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,23 @@ import pytest
 
 from agentpay.doctor.checks import examine
 from agentpay.errors import ConfigurationError, StorageCorrupt
-from agentpay.storage import Store
+from agentpay.storage import Store, Tx
 from agentpay.storage.backup import back_up
 from agentpay.storage.texts import keep
 from conftest import OpenStore
 from support.forks import in_child
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+
+def pair_of(number: int) -> Callable[[Tx], None]:
+    """A write of two rows."""
+
+    def write(tx: Tx) -> None:
+        for side in "ab":
+            keep(tx, f"{side}-{number}", "kind", "x" * 2000)
+
+    return write
 
 
 @SQLITE
@@ -30,7 +41,7 @@ def test_a_copy_is_whole_while_others_write(store: Store, open_store: OpenStore,
         number = 0
         while not stop.is_set():
             number += 1
-            other.write(lambda tx, n=number: [keep(tx, f"{side}-{n}", "kind", "x" * 2000) for side in "ab"])  # type: ignore[misc]
+            other.write(pair_of(number))
             begun.set()
 
     thread = threading.Thread(target=write)

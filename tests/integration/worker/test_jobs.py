@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -102,9 +103,15 @@ def test_approvals_expire_and_free_what_they_held(make_bench: MakeBench) -> None
 
 def test_a_server_runs_the_jobs_that_start_nothing(bench: Bench) -> None:
     """In a thread beside it, under the same rules as a worker."""
-    with background.background(bench.engine):
-        pass
-    assert bench.movements() == 0
+    subscribed(bench, 1)
+    paid = bench.manager.charge("ana", "13.22", "USD", idempotency_key="k")
+    bench.later(days=31)
+    with background.background(bench.engine, at_once=True):
+        end = time.monotonic() + 20
+        while bench.manager.get_payment(paid.id).status == "unknown":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert bench.movements() == 2  # the renewal, which is due, was left to a worker
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
