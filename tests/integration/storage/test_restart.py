@@ -100,6 +100,10 @@ def own_server() -> Iterator[Any]:
         server, _ = _started(folder / "data")
     except (OSError, RuntimeError, PostgresUnavailable) as exc:
         pytest.skip(f"{NOT_TESTED}: {exc}")
+    with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
+        settings.write("synchronous_commit = on\nfsync = on\nfull_page_writes = on\n")  # as in earnest
+    stop_at_once(server)
+    server.start()  # type: ignore[attr-defined]
     yield server
     server.cleanup()  # type: ignore[attr-defined]
     shutil.rmtree(folder, ignore_errors=True)
