@@ -212,7 +212,12 @@ def test_answers_to_commit_that_are_swallowed_count_nothing_twice(store: Store, 
     make_counter(store)
     proxy = Swallowing(database, swallowed=3)
     behind = Store(proxy.url, lock_timeout=5.0)
-    values(run_threads(2, lambda _: [count(behind) for _ in range(10)]))
+
+    def count_ten(_: int) -> None:
+        for _ in range(10):
+            count(behind)
+
+    values(run_threads(2, count_ten))
     assert proxy.swallowed == 3
     assert counted(store) == 20
     behind.close()
