@@ -44,7 +44,7 @@ def check_reconciled(tx: Tx) -> ReconcileFirst | None:
     if row.reconciled_epoch >= row.epoch:
         return None
     open_ones = payments.not_looked_up_since(tx, row.epoch_at)
-    more = f" {open_ones} attempts are not looked up yet." if open_ones else ""
+    more = f" Attempts that were not looked up yet: {open_ones}." if open_ones else ""
     return ReconcileFirst(
         f"The database is a copy in its epoch {row.epoch}, and no reconcile was finished in it.{more}"
     )

@@ -71,9 +71,11 @@ def _erase(engine: Engine, tx: Tx, customer: str) -> Erasure:
 def _check_nothing_moves(tx: Tx, customer_id: str) -> None:
     open_one = payments.open_subject_of(tx, customer_id)
     if open_one is not None:
+        is_payment = open_one.id == open_one.payment_id
+        how = f"agentpay payments verify {open_one.id}" if is_payment else "agentpay reconcile"
         raise Conflict(
             f"{open_one.id} of the customer is {open_one.status}: money may still move.",
-            next_step=f"Bring it to its end (agentpay payments verify {open_one.payment_id}), then erase again.",
+            next_step=f"Bring it to its end ({how}; answer what waits for approval), then erase again.",
         )
 
 

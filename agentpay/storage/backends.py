@@ -225,7 +225,10 @@ class PostgresBackend:
     def holding(self, name: str) -> Iterator[Callable[[], bool] | None]:
         with self._session() as conn:
             number = lock_number(f"agentpay.holding:{name}")
-            got = conn.execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar()
+            try:
+                got = conn.execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar()
+            except sa.exc.SQLAlchemyError as exc:
+                raise translated(exc) from exc
             try:
                 yield (lambda: _answers(conn)) if got else None
             finally:

@@ -99,7 +99,7 @@ def test_an_attempt_that_cannot_be_looked_up_keeps_it_halted(bench: Bench, copie
     values_of = {"provider": "gone", "outcome": "unknown", "next_check_at": sa.literal(epoch_at)}
     store.write(lambda tx: tx.execute(of_nobody.values(**values_of)))
     copy.reconcile()
-    with pytest.raises(ReconcileFirst, match="1 attempts are not looked up"):
+    with pytest.raises(ReconcileFirst, match="not looked up yet: 1"):
         copy.resume()
     assert before is not None
     restored = {"provider": "mock", "outcome": before.outcome, "next_check_at": before.next_check_at}

@@ -152,6 +152,17 @@ def test_a_lock_that_went_with_its_connection_is_noticed(store: Store, open_stor
         assert again is not None
 
 
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_worker_goes_on_after_its_connections_were_cut_off(store: Store, open_store: OpenStore) -> None:
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+    ran: list[str] = []
+    one = worker(store, noted(ran))
+    with store.holding("job-another"):  # leaves a connection behind in the pool
+        pass
+    open_store().write(lambda tx: tx.all(sa.text(others + "AND pid <> pg_backend_pid()")))
+    assert [one.once()[0].ended, one.once()[0].ended] == ["failed", "done"]
+
+
 # --- processes -----------------------------------------------------------------------------------------------------
 
 
