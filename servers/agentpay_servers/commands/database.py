@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,11 +50,8 @@ def backup(
     """Copy a SQLite database, also while it is in use. The copy is opened halted, in a new epoch."""
     from agentpay.storage.backup import back_up
 
-    store = _prepared(database_url)
-    try:
+    with _prepared(database_url) as store:
         back_up(store, Path(file).absolute())
-    finally:
-        store.close()
     answer(as_json, {"file": file}, f"Copied to {file}. Keep it as safe as the database: it holds its secrets.")
 
 
@@ -70,16 +69,13 @@ def export(
 
     if file == "-" and as_json:
         raise ValidationError("--json says what was written; with - the lines themselves are printed.")
-    store = _prepared(database_url)
-    try:
+    with _prepared(database_url) as store:
         if file == "-":
             sys.stdout.flush()
             done = export_to(store, sys.stdout.buffer)
         else:
             with new_file(Path(file).absolute()) as part, part.open("wb") as sink:
                 done = export_to(store, sink)
-    finally:
-        store.close()
     text = f"{done.rows} rows. Keep them as safe as the database: they hold its secrets."
     if file == "-":
         sys.stdout.buffer.flush()
@@ -134,7 +130,8 @@ def _store(database_url: str | None) -> Store:
     return Store(load_settings(database_url=database_url).database_url)
 
 
-def _prepared(database_url: str | None) -> Store:
+@contextmanager
+def _prepared(database_url: str | None) -> Iterator[Store]:
     """The store of a database that is there. Neither providers nor a policy are asked for."""
     from agentpay.storage.schema import prepare
 
@@ -142,7 +139,6 @@ def _prepared(database_url: str | None) -> Store:
     store = _store(database_url)
     try:
         prepare(store)
-    except BaseException:
+        yield store
+    finally:
         store.close()
-        raise
-    return store
