@@ -13,6 +13,7 @@ from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
+from agentpay.manager import epochs
 from agentpay.manager.telling import Telling
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
@@ -75,6 +76,8 @@ def wire(
     ids = ids or RandomIds()
     throttle = throttle or Throttle()
     installation = install(store, mode=providers.mode)
+    if installation.is_copy:
+        store.write(epochs.begin_of_copy)
     if not store.read(providers.stamped):
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)

@@ -18,6 +18,7 @@ from agentpay_servers.commands import (
     approvers,
     care,
     customers,
+    database,
     payments,
     plans,
     policy,
@@ -25,6 +26,7 @@ from agentpay_servers.commands import (
     setup,
     usage,
     webhooks,
+    worker,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -34,7 +36,7 @@ _ORDER = (
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -124,6 +126,7 @@ def _wrong_call(error: typer.TyperException) -> int:
 
 
 for module in (
-    serve, setup, plans, customers, usage, payments, webhooks, approvals, approvers, policy, agents, care
-):  # fmt: skip
+    *(serve, setup, plans, customers, usage, payments, webhooks),
+    *(approvals, approvers, policy, agents, care, worker, database),
+):
     module.register(app)
