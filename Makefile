@@ -46,7 +46,7 @@ pytest: .venv/.dev
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
 
-# Deliberate faults of the policy language, each of which must make a test fail.
+# Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
