@@ -19,6 +19,7 @@ from agentpay.manager.opening import open_engine, read_policy
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
+from agentpay.payments.resolving import Resolution, resolution
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
 from agentpay.spending import active, approvals, approvers, halts, policies
@@ -39,7 +40,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SystemHealth:
-    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so."""
+    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so; `late` is how
+    many payments moved money after their hold was let go, which the doctor names."""
 
     ok: bool
     database: str
@@ -47,6 +49,7 @@ class SystemHealth:
     policy: ActivePolicy | None
     providers: Mapping[str, Health]
     oldest_unknown: datetime | None
+    late: int = 0
 
 
 class Operations:
@@ -86,6 +89,36 @@ class Operations:
         """Refuse one payment or refund, for good. Raises as `approve`."""
         approvers.verify(self._engine.store, approver, secret)
         return self._engine.payments.answer(approval_id, approver, "denied")
+
+    def resolve_payment(
+        self,
+        payment_id: str,
+        *,
+        outcome: Resolution,
+        evidence: str,
+        approver: str,
+        secret: str,
+        second: str | None = None,
+        second_secret: str | None = None,
+        reference: str | None = None,
+    ) -> Payment | Refund:
+        """Settle a payment or refund whose outcome stays unknown by what people found out: `succeeded` or `not_sent`.
+
+        Two approvers say so; where one alone is enrolled, that one, and the doctor tells. `evidence` is how they know:
+        it is kept apart, with its hash in the audit. `reference` is the provider's own id of the movement, where they
+        have it. The provider is asked once more first.
+
+        Raises:
+            NotFound, Conflict: there is no such payment, or its outcome is not unknown.
+            ApproverRefused, ApproverLocked: not an approver, the same one twice, or one where there must be two.
+            ValidationError: an argument is none.
+        """
+        word = resolution(outcome, evidence, reference, (approver, second) if second is not None else (approver,))
+        approvers.verify(self._engine.store, approver, secret)
+        if second is not None:
+            approvers.verify(self._engine.store, second, second_secret or "")
+        approvers.need_two(self._engine.store, word.people)
+        return self._engine.payments.resolve(identifier(payment_id, "payment_id"), word)
 
     def get_approval(self, approval_id: str) -> Approval:
         """An approval as it stands."""
@@ -176,10 +209,10 @@ class Operations:
         """Whether the database, the policy and the providers answer. Asking never moves money."""
         engine = self._engine
 
-        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None]:
-            return policies.active_row(tx), payment_queries.oldest_unknown(tx)
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, int]:
+            return policies.active_row(tx), payment_queries.oldest_unknown(tx), payment_queries.late(tx)
 
-        policy, oldest = engine.store.read(read)
+        policy, oldest, late = engine.store.read(read)
         answers = {provider.name: _asked(provider) for provider in engine.providers}
         return SystemHealth(
             ok=all(answer.ok for answer in answers.values()),
@@ -188,6 +221,7 @@ class Operations:
             policy=policy,
             providers=answers,
             oldest_unknown=oldest,
+            late=late,
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:

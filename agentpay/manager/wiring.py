@@ -19,6 +19,8 @@ from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
+from agentpay.payments.replaying import Replaying
+from agentpay.payments.resolving import Resolving
 from agentpay.payments.sending import Sending
 from agentpay.payments.service import Payments
 from agentpay.payments.settling import Settling
@@ -106,12 +108,18 @@ def _payments(
     meanings: Mapping[str, Purpose],
 ) -> Payments:
     settling = Settling(ids, gate, meanings)
+    opening = Opening(ids, gate, throttle, attempts, providers, meanings)
+    refunding = Refunding(ids, gate, throttle, attempts, providers)
+    sending = Sending(store, attempts, settling, time.monotonic)
+    replaying = Replaying(store, opening, refunding, sending, settling, time.monotonic)
+    recovery = Recovery(store, providers, settling, replaying, time.monotonic)
     return Payments(
         store=store,
         providers=providers,
-        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
-        refunding=Refunding(ids, gate, throttle, attempts, providers),
-        sending=Sending(store, attempts, settling, time.monotonic),
+        opening=opening,
+        refunding=refunding,
+        sending=sending,
         settling=settling,
-        recovery=Recovery(store, providers, settling, time.monotonic),
+        recovery=recovery,
+        resolving=Resolving(store, attempts, settling, recovery),
     )

@@ -205,7 +205,18 @@ class Opening:
                 return self._decided(tx, row, provider, self._authorize(tx, row, provider, customer))
         return stands(tx, row, replayed=True)
 
+    def still_allowed(self, tx: Tx, row: Row, provider: PaymentProvider) -> bool:
+        """Whether a payment that was opened may still be sent: its purpose wants it, and the gate would let it."""
+        if row.purpose in self.purposes:
+            self.purposes[row.purpose].again(tx, row, tx.now())
+        if row.principal_kind != "agent":
+            return not self.gate.all_halted(tx)
+        return self.gate.still_allows(tx, self._ask(row, provider, customers.by_id(tx, row.customer_id).external_id))
+
     def _authorize(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str) -> Verdict:
+        return self.gate.authorize(tx, self._ask(row, provider, customer))
+
+    def _ask(self, row: Row, provider: PaymentProvider, customer: str) -> Ask:
         operation: Literal["subscribe", "charge"] = "subscribe" if row.operation == "subscribe" else "charge"
         request = PolicyRequest(
             tool=operation,
@@ -220,7 +231,7 @@ class Opening:
             plan=None if row.plan is None else row.plan.rpartition("@")[0],
             customer_ref=row.customer_id,
         )
-        ask = Ask(
+        return Ask(
             request=request,
             owner_id=row.id,
             operation=operation,
@@ -229,7 +240,6 @@ class Opening:
             customer_id=row.customer_id,
             provider=row.provider,
         )
-        return self.gate.authorize(tx, ask)
 
     def _decided(self, tx: Tx, row: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:

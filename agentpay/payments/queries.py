@@ -96,6 +96,12 @@ def oldest_unknown(tx: Tx) -> datetime | None:
     return found
 
 
+def late(tx: Tx) -> int:
+    """How many payments are flagged: money of theirs moved after its hold was let go."""
+    found: int = tx.scalar(sa.select(sa.func.count()).select_from(PAYMENTS).where(_P.late.is_(True)))
+    return found
+
+
 def look_alike(
     tx: Tx,
     *,

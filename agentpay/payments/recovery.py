@@ -1,5 +1,7 @@
 """Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
 
+At a provider whose look-ups prove nothing, a reconcile may send the very same request again: see `replaying`.
+
 "Not found" proves that nothing was sent only after the attempt's lease, and from a provider whose look-ups are
 consistent. Otherwise an unknown outcome stays unknown, and is looked up again after five minutes, an hour, then daily.
 """
@@ -14,6 +16,7 @@ from datetime import datetime
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
 from agentpay.payments.attempts import begun_before, stored_request
+from agentpay.payments.replaying import Replaying
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
@@ -41,6 +44,7 @@ class Recovery:
     store: Store
     providers: Providers
     settling: Settling
+    replaying: Replaying
     monotonic: Callable[[], float]
 
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
@@ -62,7 +66,7 @@ class Recovery:
     def _recovered(self, attempt: Row) -> bool:
         """Recover one of many: whatever keeps it from being settled, the others have their turn."""
         try:
-            return self._recover(attempt)
+            return self._recover(attempt, may_send=True)
         except StorageError as exc:
             logger.error("attempt %s cannot be settled: %s", attempt.id, exc.code)
             self.store.write(lambda tx: self.settling.postpone(tx, attempt.id))
@@ -75,22 +79,24 @@ class Recovery:
             return False
         return self._recover(rows[-1])
 
-    def _recover(self, attempt: Row) -> bool:
+    def _recover(self, attempt: Row, *, may_send: bool = False) -> bool:
         try:
             provider = self.providers.get(attempt.provider)
         except ProviderUnknown:
             logger.warning("provider %s of attempt %s is not enabled", attempt.provider, attempt.id)
             return False
-        outcome = self._outcome(attempt, provider)
-        if outcome is None:
-            return False
-        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
-        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
-
-    def _outcome(self, attempt: Row, provider: PaymentProvider) -> Outcome | None:
-        """What a look-up says of an attempt; None where it must be left as it is for now."""
         now = self.store.read(lambda tx: tx.now())  # a look-up proves what was so when it was begun
         finding = _looked_up(provider, attempt, attempt.reference)
+        sent = may_send and isinstance(finding, NotFound) and self.replaying.replay(attempt, provider)
+        if not sent:
+            outcome = self._outcome(attempt, provider, finding, now)
+            if outcome is None:
+                return False
+            self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
+
+    def _outcome(self, attempt: Row, provider: PaymentProvider, finding: Finding, now: datetime) -> Outcome | None:
+        """What a finding says of an attempt; None where it must be left as it is for now."""
         under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
             case Found(outcome):

@@ -117,6 +117,11 @@ def subjects_of(hold: Row) -> frozenset[str]:
     return frozenset(path) | {f"{subject}|{part}" for subject in path for part in parts}
 
 
+def is_held(tx: Tx, owner_id: str) -> bool:
+    """Whether something is held for a payment or refund."""
+    return tx.first(sa.select(_H.seq).where(_H.owner_id == owner_id, _H.state == "held").limit(1)) is not None
+
+
 def opaque(tx: Tx, subject: str) -> str:
     """A counter's subject as an append-only row may hold it: an e-mail address in it is a salted hash."""
     node, found, payee = subject.partition("|payee:")

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reconcile(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Ask the providers about every payment that is not final. It looks up, and never starts anything."""
+    """Ask the providers about every payment that is not final. It looks up, and never starts anything new."""
     with reader(database_url) as engine:
         report = engine.reconcile()
     print_record(_RECONCILED, report, as_json)
@@ -122,6 +122,10 @@ def health(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         print_json(_health_data(found))
     else:
         Listing(_HEALTH, _health_rows(found)).print(False)
+        if found.late:
+            hint(
+                f"warning: ALARM: {found.late} payments moved money late, after their hold was let go: agentpay doctor"
+            )
         if found.oldest_unknown is not None:
             hint(f"warning: an outcome is unknown since {readable(found.oldest_unknown)}; next: agentpay reconcile")
     if not found.ok:
@@ -136,6 +140,7 @@ def _health_data(found: SystemHealth) -> dict[str, object]:
         "policy": None if found.policy is None else row_data(_POLICY, found.policy),
         "providers": {name: {"ok": one.ok, "detail": one.detail} for name, one in found.providers.items()},
         "oldest_unknown": found.oldest_unknown,
+        "late": found.late,
     }
 
 
