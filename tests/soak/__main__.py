@@ -18,10 +18,12 @@ from support.databases import Databases, Dialect
 from support.fakes import FAKES, Fake
 from support.matrix import How, Lab, every_cell
 from support.postgres import Postgres, PostgresUnavailable
+from support.workload import work
 
 _HEAD: Final = ("part", "operations", "kills", "unknowns resolved", "doubles", "losses", "broken invariants")
 _SHOWN: Final = 5
 _CELLS_AT_ONCE: Final = 33
+_STEPS: Final = 50
 
 
 def main(arguments: list[str]) -> int:
@@ -108,7 +110,32 @@ class RandomRun:
         return tally
 
 
-def _parts(databases: Databases, asked: argparse.Namespace) -> Iterator[tuple[str, Matrix | RandomRun]]:
+class Predicted:
+    """The workload with its model, made up anew from the seed. A call that ends otherwise is a broken invariant."""
+
+    def __init__(self, databases: Databases, dialect: Dialect, seed: int, examples: int) -> None:
+        self._databases, self._dialect, self._seed, self._examples = databases, dialect, seed, examples
+
+    def go(self) -> Tally:
+        """Run it."""
+        tally = Tally(operations=self._examples * _STEPS)
+        try:
+            work(
+                lambda: self._databases.create(self._dialect),
+                self._databases.drop,
+                examples=self._examples,
+                steps=_STEPS,
+                seed=self._seed,
+            )
+        except AssertionError as fault:
+            tally.broken.append(str(fault))
+        return tally
+
+
+def _parts(databases: Databases, asked: argparse.Namespace) -> Iterator[tuple[str, Matrix | RandomRun | Predicted]]:
+    for dialect in asked.on:
+        if asked.examples:
+            yield f"{dialect} workload and model", Predicted(databases, dialect, asked.seed, asked.examples)
     hows: tuple[How, How] = ("exception", "kill")
     for fake in FAKES:
         for dialect in asked.on:
@@ -125,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="the seed of the first run; each later one has the next")
     parser.add_argument("--runs", type=int, default=20, help="random runs on each database")
     parser.add_argument("--operations", type=int, default=1000, help="operations in a run")
+    parser.add_argument("--examples", type=int, default=200, help="examples of the workload with a model")
     parser.add_argument("--seconds", type=float, default=3600, help="nothing new is begun after so long: then it fails")
     parser.add_argument("--on", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
     parser.add_argument("--no-matrix", action="store_true", help="the random runs only")
