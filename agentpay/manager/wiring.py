@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -61,8 +61,9 @@ def wire(
     ids: Ids | None = None,
     throttle: Throttle | None = None,
     default_plan: str | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:
-    """Put the services together on a prepared store.
+    """Put the services together on a prepared store. `monotonic` is a clock that never jumps, in seconds.
 
     Raises:
         ModeMismatch: the database belongs to the other mode, or to another account of a provider.
@@ -77,8 +78,8 @@ def wire(
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
-    attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings)
+    attempts = Attempts(ids, installation.id, installation.secret, monotonic)
+    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, monotonic)
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -106,13 +107,14 @@ def _payments(
     throttle: Throttle,
     attempts: Attempts,
     meanings: Mapping[str, Purpose],
+    monotonic: Callable[[], float],
 ) -> Payments:
     settling = Settling(ids, gate, meanings)
     opening = Opening(ids, gate, throttle, attempts, providers, meanings)
     refunding = Refunding(ids, gate, throttle, attempts, providers)
-    sending = Sending(store, attempts, settling, time.monotonic)
-    replaying = Replaying(store, opening, refunding, sending, settling, time.monotonic)
-    recovery = Recovery(store, providers, settling, replaying, time.monotonic)
+    sending = Sending(store, attempts, settling)
+    replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
+    recovery = Recovery(store, providers, settling, replaying, monotonic)
     return Payments(
         store=store,
         providers=providers,

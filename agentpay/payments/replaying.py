@@ -80,7 +80,7 @@ class Replaying:
         until = now + lease(provider)
         queries.update_attempt(tx, attempt.id, outcome="sent", lease_until=until, next_check_at=until)
         self.settling.sent_again(tx, subject, attempt, refund=refund)
-        made, request = Made(attempt.id, attempt.provider_key, self.monotonic()), stored_request(attempt)
+        made, request = Made(attempt.id, attempt.provider_key, self.monotonic(), until), stored_request(attempt)
         return Started(how.kind, subject.id, made, provider, request, order=how.order, reference=how.reference)
 
     def _how(self, tx: Tx, attempt: Row, subject: Row, parent: Row | None, provider: PaymentProvider) -> _How | None:

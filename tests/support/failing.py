@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -128,11 +129,18 @@ def _which(before: tuple[int, int], after: tuple[int, int]) -> Literal["first", 
     return "second" if after[1] < before[1] else None
 
 
-def watched_engine(url: str, clock: Clock | None, provider: PaymentProvider, places: Places) -> Engine:
+def watched_engine(
+    url: str,
+    clock: Clock | None,
+    provider: PaymentProvider,
+    places: Places,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Engine:
     """An engine on a database whose commits call the places. Close it as `closed` does."""
     backend = WatchedBackend(backend_for(url, clock=clock, lock_timeout=10.0), places)
     store = Store(url, clock=clock, backend=backend)
-    return wire(store, Providers([provider]), throttle=Throttle.parse("off"))
+    return wire(store, Providers([provider]), throttle=Throttle.parse("off"), monotonic=monotonic)
 
 
 def closed(engine: Engine) -> None:

@@ -216,8 +216,8 @@ class Model:
         if not self.subs.get(customer):
             return "NOT_FOUND"
         live = [sub for sub in self.subs[customer] if sub.live]
-        if not live or self._waits(live[0]) or not live[0].paid_until <= self.now < live[0].paid_until + DAY:
-            return "CONFLICT"
+        if not live or self._waits(live[0]) or abs(self.now - live[0].paid_until) > DAY or self._lapsed(live[0]):
+            return "CONFLICT"  # one period ahead can be paid, and one behind
         item = Item("renew", key, customer, PRICES[live[0].plan], sub=live[0])
         live[0].renewing = self.items[key] = item
         return self._send(item)
@@ -243,6 +243,9 @@ class Model:
     def _waits(self, sub: Sub) -> bool:
         return sub.live and sub.renewing is not None
 
+    def _lapsed(self, sub: Sub) -> bool:
+        return self.now >= sub.paid_until + DAY
+
     def _first_paid(self, item: Item, sub: Sub) -> None:
         if item.status == "succeeded":
             for other in self.subs[item.customer]:
@@ -265,7 +268,7 @@ class Model:
 
     def _still_wanted(self, item: Item) -> bool:
         sub = item.sub
-        return sub is not None and sub.live and sub.renewing is item and self.now < sub.paid_until + DAY
+        return sub is not None and sub.live and sub.renewing is item and not self._lapsed(sub)
 
     def _renewal_paid(self, item: Item, sub: Sub) -> None:
         if item.status == "succeeded" and sub.live and sub.renewing is item:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import Phase
 
@@ -33,6 +35,6 @@ class Naive(Model):
 
 def test_a_model_that_takes_unknown_for_failed_is_found_wrong(databases: Databases) -> None:
     """So that the comparison is known to find something."""
-    once = {"phases": [Phase.generate], "report_multiple_bugs": False}
+    once: dict[str, Any] = {"phases": [Phase.generate], "report_multiple_bugs": False}
     with pytest.raises(AssertionError):
         work(lambda: databases.create("sqlite"), databases.drop, examples=20, steps=25, model=Naive, **once)
