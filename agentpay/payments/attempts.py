@@ -73,8 +73,8 @@ class Attempts:
         """Whether a committed attempt may be sent now. One that waited for long takes its lease anew first: meanwhile a
         look-up may have proved that it was never sent.
 
-        A process that was stopped or starved is told by the clock that never jumps; a machine that slept, whose own such
-        clock may have stood still, by the time of the database.
+        A process that was stopped or starved learns it from the clock that never jumps; a machine that slept, while
+        that clock stood still, from the time of the database.
         """
         waited = timedelta(seconds=self.monotonic() - made.made_at)
         left = made.lease_until - store.read(lambda tx: tx.now())
