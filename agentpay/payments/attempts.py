@@ -154,8 +154,14 @@ def newest(attempts: Sequence[Row]) -> Row | None:
 
 def begun_before(attempt: Row, attempts: Sequence[Row]) -> Row | None:
     """The earlier step of the same charge that made something at the provider which may still be paid."""
-    begun = [row for row in attempts if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
+    begun = all_begun_before(attempt, attempts)
     return begun[-1] if begun else None
+
+
+def all_begun_before(attempt: Row, attempts: Sequence[Row]) -> list[Row]:
+    """Every such step, the first first. Not each of their requests needs to have arrived: what one began stands for all
+    that went on with it."""
+    return [row for row in attempts if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
 
 
 def margin(provider: PaymentProvider) -> timedelta:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
-from agentpay.payments.attempts import begun_before, stored_request
+from agentpay.payments.attempts import all_begun_before, stored_request
 from agentpay.payments.replaying import Replaying
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
@@ -112,14 +112,20 @@ class Recovery:
             return None
         if not provider.capabilities().consistent_lookup or attempt.outcome in ("pending", "requires_action"):
             return _still(attempt, "the look-up found nothing")
-        started = self._started_object(attempt)
-        if started is None:
+        begun = all_begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+        if not begun:
             return NotSent(evidence="a consistent look-up after the lease found nothing")
-        earlier = _looked_up(provider, started, started.reference)
-        return earlier.outcome if isinstance(earlier, Found) else _still(attempt, "the earlier step was not found")
+        return self._as_begun(attempt, begun, provider)
 
-    def _started_object(self, attempt: Row) -> Row | None:
-        return begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+    def _as_begun(self, attempt: Row, begun: list[Row], provider: PaymentProvider) -> Outcome:
+        """What the newest earlier step that arrived says of what was begun: those after it may be lost as well."""
+        for step in reversed(begun):
+            match _looked_up(provider, step, step.reference):
+                case Found(outcome):
+                    return outcome
+                case NoAnswer(detail):
+                    return _still(attempt, detail)
+        return _still(attempt, "no earlier step was found")
 
 
 def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
