@@ -14,6 +14,7 @@ from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
+from agentpay.manager.telling import Telling
 from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
@@ -52,6 +53,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    telling: Telling
 
 
 def wire(
@@ -78,8 +80,9 @@ def wire(
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
+    telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, monotonic)
+    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, telling, monotonic)
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -96,6 +99,7 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        telling=telling,
     )
 
 
@@ -107,6 +111,7 @@ def _payments(
     throttle: Throttle,
     attempts: Attempts,
     meanings: Mapping[str, Purpose],
+    telling: Telling,
     monotonic: Callable[[], float],
 ) -> Payments:
     settling = Settling(ids, gate, meanings)
@@ -124,4 +129,5 @@ def _payments(
         settling=settling,
         recovery=recovery,
         resolving=Resolving(store, attempts, settling, recovery),
+        waits=telling.waits,
     )

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from agentpay.payments.models import Payment
-from agentpay.payments.tables import OutboxRow
 from agentpay.providers.base import Found, Steps
 from agentpay.providers.outcomes import Outcome, Pending, Succeeded, Unknown
+from agentpay.storage.tables import OutboxRow
 from agentpay.storage.texts import text_of
 from agentpay.storage.types import table
 from support.bench import SECRET, Bench, capped, code_of, policy
