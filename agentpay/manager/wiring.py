@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -15,9 +15,9 @@ from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
 from agentpay.manager.telling import Telling
-from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
+from agentpay.payments.outside import Outside
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
 from agentpay.payments.replaying import Replaying
@@ -33,6 +33,8 @@ from agentpay.storage.schema import install
 from agentpay.storage.store import Store
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.service import UsageTracker
+from agentpay.webhooks.applying import Applying
+from agentpay.webhooks.service import Webhooks
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Engine:
     credits: Credits
     access: AccessService
     telling: Telling
+    webhooks: Webhooks
 
 
 def wire(
@@ -82,7 +85,25 @@ def wire(
     meanings = purposes()
     telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, telling, monotonic)
+    settling = Settling(ids, meanings)
+    opening = Opening(ids, gate, throttle, attempts, providers, meanings)
+    refunding = Refunding(ids, gate, throttle, attempts, providers)
+    # Webhooks come last and are told of what is sent: the one circle among the services.
+    sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
+    replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
+    recovery = Recovery(store, providers, settling, replaying, monotonic)
+    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling)))
+    payments = Payments(
+        store=store,
+        providers=providers,
+        opening=opening,
+        refunding=refunding,
+        sending=sending,
+        settling=settling,
+        recovery=recovery,
+        resolving=Resolving(store, attempts, settling, recovery),
+        waits=telling.waits,
+    )
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -100,34 +121,5 @@ def wire(
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
         telling=telling,
-    )
-
-
-def _payments(
-    store: Store,
-    providers: Providers,
-    ids: Ids,
-    gate: Gate,
-    throttle: Throttle,
-    attempts: Attempts,
-    meanings: Mapping[str, Purpose],
-    telling: Telling,
-    monotonic: Callable[[], float],
-) -> Payments:
-    settling = Settling(ids, gate, meanings)
-    opening = Opening(ids, gate, throttle, attempts, providers, meanings)
-    refunding = Refunding(ids, gate, throttle, attempts, providers)
-    sending = Sending(store, attempts, settling)
-    replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
-    recovery = Recovery(store, providers, settling, replaying, monotonic)
-    return Payments(
-        store=store,
-        providers=providers,
-        opening=opening,
-        refunding=refunding,
-        sending=sending,
-        settling=settling,
-        recovery=recovery,
-        resolving=Resolving(store, attempts, settling, recovery),
-        waits=telling.waits,
+        webhooks=webhooks,
     )

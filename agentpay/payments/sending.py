@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentpay.payments.asks import Started
@@ -15,13 +16,18 @@ from agentpay.storage.store import Store
 logger = logging.getLogger(__name__)
 
 
+def _nothing(_attempt_id: str) -> None:
+    """Nothing follows."""
+
+
 @dataclass(frozen=True)
 class Sending:
-    """Sends what was opened."""
+    """Sends what was opened. `settled` is told of each attempt whose own answer is committed."""
 
     store: Store
     attempts: Attempts
     settling: Settling
+    settled: Callable[[str], None] = _nothing
 
     def send(self, started: Started) -> None:
         """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown."""
@@ -30,6 +36,7 @@ class Sending:
         steps = RecordedSteps(self.store, self.attempts, started)
         outcome = _called(started, steps)
         self.store.write(lambda tx: self.settling.settle(tx, steps.attempt_id, outcome))
+        self.settled(steps.attempt_id)
 
 
 def _called(started: Started, steps: RecordedSteps) -> Outcome:
