@@ -29,7 +29,6 @@ _STEPS: Final = 50
 def main(arguments: list[str]) -> int:
     """Run what was asked for, and print what was found."""
     asked = _parser().parse_args(arguments)
-    logging.getLogger("agentpay").setLevel(logging.ERROR)  # that providers fail is the point of it
     with tempfile.TemporaryDirectory(prefix="agentpay-soak-") as folder:
         try:
             server = Postgres(Path(folder) / "postgres") if "postgresql" in asked.on else None
@@ -176,4 +175,5 @@ def _some(server: Postgres | None) -> Postgres:
 
 
 if __name__ == "__main__":
+    logging.getLogger("agentpay").setLevel(logging.ERROR)  # that providers fail is the point of it
     sys.exit(main(sys.argv[1:]))
