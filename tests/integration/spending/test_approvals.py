@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from agentpay.errors import ApproverLocked, PolicyDenied
 from agentpay.payments.models import Payment
+from agentpay.spending import approvals
+from agentpay.spending.models import Ask
+from agentpay.spending.tables import ApprovalRow
+from agentpay.storage.types import table
+from agentpay_policies.decisions import Request
+from agentpay_policies.money import Money
 from support.bench import PEOPLE, SECRET, Bench, asking, capped, code_of, policy, tally, violations_of
 from support.bench_fixtures import MakeBench
 from support.parallel import run_threads
