@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from agentpay.errors import ConfigurationError
@@ -26,6 +24,8 @@ class Threads:
     def __init__(self, most: int = MOST) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= 1000:
             raise ConfigurationError("The number of threads is a whole number from 1 to 1000.")
+        from concurrent.futures import ThreadPoolExecutor  # as below: only where it is used, importing it costs
+
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="agentpay")
         self._closed = False
 
@@ -35,6 +35,8 @@ class Threads:
         Raises:
             ConfigurationError: the threads are closed; nothing was begun.
         """
+        import asyncio
+
         if self._closed:
             raise ConfigurationError("This was closed; nothing was begun.", next_step="Open it again.")
         return await asyncio.wrap_future(self._pool.submit(contextvars.copy_context().run, call))

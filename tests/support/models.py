@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from langchain.agents import create_agent
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -63,6 +64,11 @@ def _counted(message: AIMessage, tokens: int | None) -> AIMessage:
         return message
     usage = {"input_tokens": tokens // 2, "output_tokens": tokens - tokens // 2, "total_tokens": tokens}
     return message.model_copy(update={"usage_metadata": usage})
+
+
+def agent_of(model: Scripted, tools: Sequence[Any], **options: Any) -> Any:
+    """A graph of LangChain's `create_agent`, without its types, which name no one way to call it."""
+    return create_agent(model, tools, **options)
 
 
 def answers(messages: Iterable[BaseMessage]) -> list[ToolMessage]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -14,7 +13,7 @@ from langgraph.types import Command
 from agentpay_tools.langchain import AgentPayToolkit
 from support.bench import PEOPLE, SECRET, Bench, asking, policy
 from support.bench_fixtures import MakeBench
-from support.models import Scripted, answers, calls, codes
+from support.models import Scripted, agent_of, answers, calls, codes
 
 BIG: dict[str, Any] = {
     "customer": "alice",
@@ -37,7 +36,7 @@ def bench(make_bench: MakeBench) -> Bench:
 
 def loop(bench: Bench, *steps: Any, checkpointer: Any = None, interrupt: bool = True) -> Any:
     tools = AgentPayToolkit(bench.manager, agent="bot", interrupt=interrupt).get_tools()
-    return create_agent(Scripted(*steps), tools, checkpointer=checkpointer)
+    return agent_of(Scripted(*steps), tools, checkpointer=checkpointer)
 
 
 def pending(out: dict[str, Any]) -> list[dict[str, Any]]:
