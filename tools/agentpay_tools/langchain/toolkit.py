@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -98,13 +99,11 @@ class AgentPayToolkit(BaseToolkit):
             raise ApproverSecretExposed("AGENTPAY_APPROVER_SECRET is set where an agent's tools would run.")
         if agents is None:
             agent = agent if agent is not None else settings.agent
-        manager = PaymentManager()
-        try:
+        with ExitStack() as undo:
+            manager = undo.enter_context(PaymentManager())
             made = cls(manager, agent=agent, agents=agents, agent_from=agent_from, interrupt=interrupt, threads=threads)
-        except BaseException:
-            manager.close()
-            raise
-        made._opened = manager
+            made._opened = manager
+            undo.pop_all()
         return made
 
     def get_tools(self, names: Sequence[str] | None = None) -> list[BaseTool]:
