@@ -22,6 +22,7 @@ from agentpay_servers.commands import (
     policy,
     serve,
     setup,
+    tools,
     usage,
 )
 from agentpay_servers.output import hint
@@ -32,7 +33,7 @@ _ORDER = (
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("tools", "reconcile", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -121,5 +122,5 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, care):
+for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, tools, care):
     module.register(app)
