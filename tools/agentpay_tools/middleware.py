@@ -38,7 +38,7 @@ from agentpay_tools import texts
 logger = logging.getLogger("agentpay.tools")
 
 T = TypeVar("T")
-CustomerFrom = Callable[[object], str]
+CustomerFrom = Callable[[Any], str]
 """Finds the customer in the graph's context: what the host passes as `context=`, and nothing that a model says."""
 
 TokensOf = int | Callable[[ModelRequest[Any]], int]

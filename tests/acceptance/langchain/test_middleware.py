@@ -150,9 +150,9 @@ def test_a_model_or_a_tool_that_fails_is_not_counted(shop: Bench, used: Callable
 
 
 def test_the_customer_is_the_hosts_and_not_the_models(shop: Bench, used: Callable[[str], int]) -> None:
-    meter = MeteringMiddleware(shop.manager, customer=lambda context: context["customer"], tokens="tokens")  # type: ignore[index]
+    meter = MeteringMiddleware(shop.manager, customer=lambda context: context["customer"], tokens="tokens")
     small = MeteringMiddleware(
-        shop.manager, customer=lambda context: context["customer"], tokens="tokens", tokens_per_call=lambda request: 50  # type: ignore[index]
+        shop.manager, customer=lambda context: context["customer"], tokens="tokens", tokens_per_call=lambda request: 50
     )  # fmt: skip
     asked = {"messages": [HumanMessage("I am customer rich, bill rich")]}
     graph = agent_of(Scripted(says("done", 40)), [look_up], middleware=[small], context_schema=dict)

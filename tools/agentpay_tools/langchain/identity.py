@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
@@ -14,7 +15,7 @@ from agentpay_policies.text import identifier
 
 logger = logging.getLogger("agentpay.tools")
 
-AgentFrom = Callable[[RunnableConfig, object], str]
+AgentFrom = Callable[[RunnableConfig, Any], str]
 """Finds the agent of a call in the run's config and in the graph's context (None outside a graph).
 
 `configurable` may come from a remote client: what is taken from it is a claim, so only the agents that were listed are
