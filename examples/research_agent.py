@@ -72,7 +72,7 @@ def main(folder: Path) -> None:
 def decide(manager: PaymentManager, card: dict[str, Any]) -> None:
     """A person reads the card and approves, with a secret that no agent has."""
     print(f"The graph waits: {card['operation']} of {card['amount']} {card['currency']}, {card['description']}")
-    manager.approve(card["approval_id"], approver="olga", secret=SECRET)
+    manager.approve(card["id"], approver="olga", secret=SECRET)
     print("olga approves")
 
 

@@ -16,6 +16,7 @@ from agentpay.manager.agent import AgentHandle
 from agentpay.manager.manager import PaymentManager
 from agentpay.manager.threads import MOST, Threads
 from agentpay.providers.base import PaymentProvider
+from agentpay.spending.cards import Card
 from agentpay.storage.choices import Storage
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.models import UsageRecord
@@ -166,6 +167,10 @@ class AsyncPaymentManager(_Awaiting[PaymentManager]):
         """For the decorators, as `usage`."""
         return self._sync.subscriptions
 
+    def on_approval(self, callback: Callable[[Card], None]) -> None:
+        """Tell `callback`, in the thread of the call, of every approval that is asked for: see `PaymentManager`."""
+        self._sync.on_approval(callback)
+
     async def reserve_usage(
         self,
         customer: str,
@@ -229,6 +234,11 @@ class AsyncPaymentManager(_Awaiting[PaymentManager]):
     verify_payment = _Awaited(PaymentManager.verify_payment)
     link_customer = _Awaited(PaymentManager.link_customer)
     list_customers = _Awaited(PaymentManager.list_customers)
+    receive_webhook = _Awaited(PaymentManager.receive_webhook)
+    webhook_events = _Awaited(PaymentManager.webhook_events)
+    retry_webhook = _Awaited(PaymentManager.retry_webhook)
+    retry_webhooks = _Awaited(PaymentManager.retry_webhooks)
+    disputes = _Awaited(PaymentManager.disputes)
 
     subscribe = _Awaited(PaymentManager.subscribe)
     cancel_subscription = _Awaited(PaymentManager.cancel_subscription)
@@ -243,11 +253,19 @@ class AsyncPaymentManager(_Awaiting[PaymentManager]):
     approve = _Awaited(PaymentManager.approve)
     deny = _Awaited(PaymentManager.deny)
     get_approval = _Awaited(PaymentManager.get_approval)
+    approval_card = _Awaited(PaymentManager.approval_card)
     list_approvals = _Awaited(PaymentManager.list_approvals)
     active_policy = _Awaited(PaymentManager.active_policy)
     policy_document = _Awaited(PaymentManager.policy_document)
+    policy_differences = _Awaited(PaymentManager.policy_differences)
+    explain = _Awaited(PaymentManager.explain)
+    simulate = _Awaited(PaymentManager.simulate)
+    backtest = _Awaited(PaymentManager.backtest)
     apply_policy = _Awaited(PaymentManager.apply_policy)
     agents = _Awaited(PaymentManager.agents)
+    enrol_agent = _Awaited(PaymentManager.enrol_agent)
+    withdraw_agent = _Awaited(PaymentManager.withdraw_agent)
+    enrolled_agents = _Awaited(PaymentManager.enrolled_agents)
     halt = _Awaited(PaymentManager.halt)
     resume = _Awaited(PaymentManager.resume)
     halts = _Awaited(PaymentManager.halts)

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from agentpay_policies.errors import AgentPayError
 from agentpay_policies.text import escaped
 from agentpay_servers.commands import (
+    agents,
     approvals,
     approvers,
     care,
@@ -24,6 +25,7 @@ from agentpay_servers.commands import (
     setup,
     tools,
     usage,
+    webhooks,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -31,7 +33,7 @@ from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 _ORDER = (
     *("demo", "init", "mcp"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
-    *("payments", "charge", "refund", "renew"),
+    *("payments", "charge", "refund", "renew", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
     *("tools", "reconcile", "db", "audit", "doctor", "health", "capabilities"),
 )
@@ -122,5 +124,7 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, tools, care):
+for module in (
+    serve, setup, plans, customers, usage, payments, webhooks, approvals, approvers, policy, agents, tools, care
+):  # fmt: skip
     module.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -48,9 +49,12 @@ def test_a_parked_charge_interrupts_with_the_card_and_runs_once_when_approved(be
     (card,) = pending(graph.invoke(ASK, THREAD))
     (approval,) = bench.manager.list_approvals()
     assert card["type"] == "agentpay.approval"
-    assert card["approval_id"] == approval.id
+    assert card["id"] == approval.id
     assert (card["amount"], card["currency"], card["customer"], card["agent"]) == ("30.00", "USD", "alice", "bot")
     assert card["description"] == "A big one\\u202e"  # people see what was hidden
+    assert [one["rule"] for one in card["asked_by"]] == ["big"]
+    assert not card.keys() & {"limits", "today"}  # figures are none of the agent's side
+    assert json.loads(json.dumps(card)) == card
     assert bench.movements() == 0
     bench.approve(approval.id)
     out = graph.invoke(Command(resume="whatever"), THREAD)
@@ -125,7 +129,7 @@ def test_two_parked_charges_at_once_wait_for_their_own_rows(bench: Bench) -> Non
     graph = loop(bench, calls(("charge", BIG), ("charge", OTHER)), checkpointer=InMemorySaver())
     cards = pending(graph.invoke(ASK, THREAD))
     assert sorted(card["amount"] for card in cards) == ["30.00", "40.00"]
-    (first,) = [card["approval_id"] for card in cards if card["amount"] == "30.00"]
+    (first,) = [card["id"] for card in cards if card["amount"] == "30.00"]
     bench.approve(first)
     interrupts = graph.get_state(THREAD).interrupts
     out = graph.invoke(Command(resume={one.id: "go" for one in interrupts}), THREAD)
@@ -174,6 +178,6 @@ def test_a_refund_waits_in_the_same_way(make_bench: MakeBench) -> None:
     graph = loop(bench, calls(("refund", give_back)), checkpointer=InMemorySaver())
     (card,) = pending(graph.invoke(ASK, THREAD))
     assert (card["operation"], card["amount"]) == ("refund", "20.00")
-    bench.approve(card["approval_id"])
+    bench.approve(card["id"])
     assert codes(graph.invoke(Command(resume=0), THREAD)["messages"]) == ["succeeded"]
     assert bench.moved("refund") == 2000

@@ -21,7 +21,7 @@ from agentpay.providers.mock_store import books_beside
 
 pytestmark = pytest.mark.anyio
 
-NOT_AWAITED = {"for_agent", "background", "close", "usage", "subscriptions"}
+NOT_AWAITED = {"for_agent", "background", "close", "usage", "subscriptions", "on_approval"}
 """What is there under its name, and is no verb to await."""
 
 

@@ -8,22 +8,28 @@ interrupted again; approved, and it runs, once; denied, and it is refused, whate
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from langchain_core.runnables import RunnableConfig
 
 from agentpay.errors import ConfigurationError
 from agentpay_policies.text import escaped
-from agentpay_tools import texts
-from agentpay_tools.handle import Handle
 
 if TYPE_CHECKING:
-    from agentpay.spending.models import Approval
+    from agentpay.spending import cards
 
 Card = dict[str, Any]
 """What the graph is interrupted with: plain JSON, for people to decide by."""
 
+_FIGURES: Final = frozenset({"limits", "today"})
+
 _CHECKPOINTER: Final = "__pregel_checkpointer"
+
+
+class Cards(Protocol):
+    """Who has the cards of approvals: a `PaymentManager`."""
+
+    def approval_card(self, approval_id: str) -> cards.Card: ...
 
 
 def need_langgraph() -> None:
@@ -48,28 +54,27 @@ def pause(card: Card) -> None:
     interrupt(card)
 
 
-def card(handle: Handle, approval_id: str) -> Card:
-    """The card of an approval, with every hidden character shown: people decide by it."""
-    return _shown(handle.get_approval(approval_id))
+def card(holder: Cards, approval_id: str) -> Card:
+    """The card of an approval, with every hidden character shown: people decide by it.
 
-
-def _shown(found: Approval) -> Card:
-    told = {
+    Without what the agent and its budgets have spent: the graph keeps the card where the agent's side can read it.
+    `agentpay approvals show` has that too.
+    """
+    told = {name: value for name, value in holder.approval_card(approval_id).as_data().items() if name not in _FIGURES}
+    return {
         "type": "agentpay.approval",
-        "approval_id": found.id,
-        "payment_id": found.payment_id,
-        "agent": found.agent,
-        "operation": found.operation,
-        "direction": found.direction,
-        "amount": format(found.amount, "f"),
-        "currency": found.currency,
-        "customer": found.customer,
-        "payee": found.payee,
-        "provider": found.provider,
-        "description": found.description,
-        "expires_at": texts.iso(found.expires_at),
-        "url": found.url,
-        "how": f"agentpay approvals approve {found.id}; then resume the graph, with any value: it decides nothing.",
+        **{name: _shown(value) for name, value in told.items()},
+        "how": f"agentpay approvals approve {approval_id}; then resume the graph, with any value: it decides nothing.",
     }
-    shown: Card = {name: escaped(value) for name, value in told.items() if value is not None}
-    return {**shown, "payee_is_new": found.payee_is_new, "votes": found.votes, "needed": found.needed}
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case str():
+            return escaped(value)
+        case list():
+            return [_shown(one) for one in value]
+        case dict():
+            return {name: _shown(one) for name, one in value.items()}
+        case _:
+            return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -18,17 +18,20 @@ from pydantic import PrivateAttr
 
 from agentpay.errors import AgentPayError, PolicyDenied
 from agentpay.manager.threads import Threads
-from agentpay_tools import render
+from agentpay_tools import calls, render
 from agentpay_tools.boundary import ToolResult, refused
-from agentpay_tools.calls import Manager, call
 from agentpay_tools.catalog import CATALOG
 from agentpay_tools.langchain.identity import Identity
-from agentpay_tools.langchain.pausing import Card, can_pause, card, pause
+from agentpay_tools.langchain.pausing import Card, Cards, can_pause, card, pause
 from agentpay_tools.outputs import Output
 from agentpay_tools.spec import AnySpec
 
 Answer = tuple[str, dict[str, Any]]
 """The text for the model, and the artifact."""
+
+
+class Manager(calls.Manager, Cards, Protocol):
+    """What the tools need of `agentpay.PaymentManager`."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,11 @@ class AgentPayTool(BaseTool):
             handle = desk.manager.for_agent(desk.identity.of(config))
         except PolicyDenied as error:
             return refused(self._spec, error), None
-        result = call(desk.manager, handle, self._spec, arguments)
+        result = calls.call(desk.manager, handle, self._spec, arguments)
         if result.body.status != "approval_required" or not (desk.interrupt and can_pause(config)):
             return result, None
         try:
-            return result, card(handle, str(getattr(result.body, "approval_id", None)))
+            return result, card(desk.manager, str(getattr(result.body, "approval_id", None)))
         except AgentPayError:
             return result, None  # it is answered as approval_required: nothing is paid
 

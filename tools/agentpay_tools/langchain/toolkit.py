@@ -14,8 +14,8 @@ from pydantic import PrivateAttr
 from agentpay.errors import ApproverSecretExposed, ConfigurationError, ValidationError
 from agentpay.manager.threads import MOST, Threads
 from agentpay_policies.text import escaped
-from agentpay_tools import calls
 from agentpay_tools.catalog import CATALOG
+from agentpay_tools.langchain import tool
 from agentpay_tools.langchain.identity import AgentFrom, identity
 from agentpay_tools.langchain.pausing import need_langgraph
 from agentpay_tools.langchain.tool import AgentPayTool, Desk
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentpay.spending.models import ActivePolicy
 
 
-class Manager(calls.Manager, Protocol):
+class Manager(tool.Manager, Protocol):
     """What the toolkit needs of `agentpay.PaymentManager`."""
 
     def active_policy(self) -> ActivePolicy | None: ...
