@@ -113,15 +113,31 @@ user: And about dogs?
 Tokens left: fewer; credit: 4.80 USD
 """
 
-PRINTED = {
-    "basic": BASIC,
-    "advanced": ADVANCED,
-    "usage_billing": USAGE_BILLING,
+PRINTED = {"basic": BASIC, "advanced": ADVANCED, "usage_billing": USAGE_BILLING}
+WITH_AGENTS = {
     "support_agent": SUPPORT_AGENT,
     "research_agent": RESEARCH_AGENT,
     "monetised_langgraph": MONETISED_LANGGRAPH,
 }
 SHARED = {"chat_models"}
+
+LANGCHAIN_LOADED = """
+import os, runpy, sys
+import agentpay.manager, agentpay_tools.langchain, agentpay_tools.middleware, langgraph.checkpoint.memory
+for path in sys.argv[1:]:
+    folder = os.path.splitext(os.path.basename(path))[0]
+    os.mkdir(folder)
+    child = os.fork()
+    if child == 0:
+        sys.argv, sys.path[0] = [path, folder], os.path.dirname(path)
+        os.dup2(os.open(os.path.join(folder, "printed"), os.O_CREAT | os.O_WRONLY), 1)
+        runpy.run_path(path, run_name="__main__")
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, path
+"""
+"""Runs examples one after the other, each as a program of its own, in a process that has LangChain already: loading it
+would take most of the time."""
 
 
 @pytest.mark.parametrize(("name", "expected"), PRINTED.items(), ids=list(PRINTED))
@@ -130,13 +146,22 @@ def test_an_example_prints_what_happened(name: str, expected: str, tmp_path: Pat
     assert (tmp_path / "agentpay.db").is_file()
 
 
+def test_the_examples_with_agents_print_what_happened(tmp_path: Path) -> None:
+    paths = [str(EXAMPLES / f"{name}.py") for name in WITH_AGENTS]
+    done = python(["-c", LANGCHAIN_LOADED, *paths], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, expected in WITH_AGENTS.items():
+        assert (tmp_path / name / "printed").read_text("utf-8") == expected
+        assert (tmp_path / name / "agentpay.db").is_file()
+
+
 def test_without_a_folder_nothing_is_left(tmp_path: Path) -> None:
     assert run("basic", tmp_path) == BASIC
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTED.keys() | SHARED
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTED.keys() | WITH_AGENTS.keys() | SHARED
 
 
 def test_with_a_model_named_the_examples_use_that_one() -> None:
@@ -150,19 +175,19 @@ def test_with_a_model_named_the_examples_use_that_one() -> None:
 
 def run(name: str, work: Path, *arguments: str) -> str:
     """What an example prints."""
-    done = started(name, work, *arguments)
+    done = python([str(EXAMPLES / f"{name}.py"), *arguments], work)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def started(name: str, work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """An example, run with no setting and no key."""
+def python(arguments: list[str], work: Path) -> subprocess.CompletedProcess[str]:
+    """Python, with no setting and no key."""
     passed_on = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
     return subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
+        [sys.executable, "-W", "error", *arguments],
         cwd=work,
         env={"TMPDIR": str(work), "PATH": "", **passed_on},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )

@@ -18,6 +18,9 @@ from agentpay_tools.middleware import MeteringMiddleware
 from support.bench import Bench
 from support.models import Scripted, agent_of, answers, calls, says
 
+NEVER_ASKED: Any = None
+"""The manager of what does not start."""
+
 RUN: dict[str, Any] = {"messages": [HumanMessage("work")]}
 
 PLAN = PaymentPlan(
@@ -199,6 +202,6 @@ async def test_runs_side_by_side_never_pass_the_limit(shop: Bench, used: Callabl
      {"tokens": "tokens", "tokens_per_call": 1.5}, {"tokens": "tokens", "customer": ""}],
     ids=str,
 )  # fmt: skip
-def test_what_cannot_be_counted_does_not_start(shop: Bench, options: dict[str, Any]) -> None:
+def test_what_cannot_be_counted_does_not_start(options: dict[str, Any]) -> None:
     with pytest.raises((ConfigurationError, ValidationError)):
-        MeteringMiddleware(shop.manager, **{"customer": "acme", **options})
+        MeteringMiddleware(NEVER_ASKED, **{"customer": "acme", **options})
