@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest test-langchain mutants clean
+.PHONY: help demo test lint format imports types wheel pytest test-langchain mutants soak clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -58,9 +58,13 @@ test-langchain: .venv/.dev
 	$(BIN)/pip install -qq --target .venv/langchain-newest 'langchain-core>=1.7,<2' 'langchain>=1.4.7,<2'
 	PYTHONPATH=.venv/langchain-newest $(BIN)/python -m pytest -q -n $(WORKERS) $(LANGCHAIN_TESTS)
 
-# Deliberate faults of the policy language, each of which must make a test fail.
+# Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
+
+# The whole crash matrix, and random runs with kills, on both databases: half an hour. Shorter: make soak SOAK="--runs 2"
+soak: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 clean:
 	rm -rf .venv .venv-wheel dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

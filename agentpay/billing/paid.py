@@ -22,6 +22,7 @@ from agentpay.errors import (
     AlreadySubscribed,
     ConfigurationError,
     CreditsExhausted,
+    IdempotencyConflict,
     NotFound,
     PaymentFailed,
     PaymentRequired,
@@ -42,6 +43,7 @@ _MOST_OFFERS: Final = 100
 """How often a customer may let one plan end and be offered it again by one tool."""
 
 _WAITING: Final = ("requires_action", "pending", "unknown", "approval_required")
+_OPEN: Final = (*_WAITING, "succeeded")
 
 
 class Services(Protocol):
@@ -243,8 +245,8 @@ class Selling:
                 )
             except (PaymentFailed, PolicyDenied):
                 continue  # that one came to nothing
-            if made.status in _WAITING:
-                return self._services.verify_payment(made.id)
+            if made.status in _WAITING and (found := self._services.verify_payment(made.id)).status in _OPEN:
+                return found
             if self._has(sold.plan, customer):
                 return made  # it was paid while we looked; else it is of a subscription that has ended
         return None
@@ -261,8 +263,8 @@ class Selling:
             return None  # the operator ended what serves this customer: credit would not help
         made = self._top_ups(sold, customer)
         for payment in made:
-            if payment.status in _WAITING:
-                return self._services.verify_payment(payment.id)
+            if payment.status in _WAITING and (found := self._services.verify_payment(payment.id)).status in _OPEN:
+                return found
         success, cancel = self._urls
         money = self._amount(sold, quantity)
         return self._checkout(
@@ -289,9 +291,12 @@ class Selling:
 
     def _credit(self, sold: Tariff, customer: str) -> bool:
         """Turn what was paid into credit, each payment once; whether anything was paid, by this call or beside it."""
-        paid = [one for one in self._top_ups(sold, customer) if one.status == "succeeded" and not one.refunded]
+        paid = [one for one in self._top_ups(sold, customer) if one.status == "succeeded"]
         for one in paid:
-            self._services.grant_credits(customer, one.amount, one.currency, idempotency_key=_key("credit", one.id))
+            left = one.amount - one.refunded
+            if left > 0:
+                with suppress(IdempotencyConflict):  # it became credit before a part of it was given back
+                    self._services.grant_credits(customer, left, one.currency, idempotency_key=_key("credit", one.id))
         return bool(paid)
 
 

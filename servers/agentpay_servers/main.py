@@ -18,6 +18,7 @@ from agentpay_servers.commands import (
     approvers,
     care,
     customers,
+    database,
     payments,
     plans,
     policy,
@@ -26,16 +27,17 @@ from agentpay_servers.commands import (
     tools,
     usage,
     webhooks,
+    worker,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 
 _ORDER = (
-    *("demo", "init", "mcp"),
+    *("demo", "init", "mcp", "tools"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("tools", "reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -125,6 +127,7 @@ def _wrong_call(error: typer.TyperException) -> int:
 
 
 for module in (
-    serve, setup, plans, customers, usage, payments, webhooks, approvals, approvers, policy, agents, tools, care
-):  # fmt: skip
+    *(serve, setup, plans, customers, usage, payments, webhooks),
+    *(approvals, approvers, policy, agents, tools, care, worker, database),
+):
     module.register(app)

@@ -93,7 +93,7 @@ class MeteringMiddleware(AgentMiddleware[AgentState[Any], Any]):
         super().__init__()
         if tokens is None and tool_calls is None:
             raise ConfigurationError("Nothing is to be counted.", next_step="Give tokens=, tool_calls=, or both.")
-        self._manager = manager
+        self._manager: Manager = getattr(manager, "sync", manager)  # an AsyncPaymentManager will do
         self._customer = customer if callable(customer) else identifier(customer, "customer")
         self._tokens = None if tokens is None else feature_name(tokens)
         self._calls = None if tool_calls is None else feature_name(tool_calls)

@@ -73,6 +73,7 @@ class PaidTools:
         checkout: Checkout | None = None,
         expires_in: timedelta = DEFAULT_LIFE,
     ) -> None:
+        manager = getattr(manager, "sync", manager)  # an AsyncPaymentManager will do
         made: Checkout | None = checkout if checkout is not None else getattr(manager, "create_checkout", None)
         if made is None:
             raise ConfigurationError("Nothing can make an offer.", next_step="Give checkout=.")

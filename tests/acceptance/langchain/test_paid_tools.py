@@ -121,6 +121,19 @@ def test_what_was_paid_is_credit_once_and_each_call_draws_on_it(shop: Bench) -> 
     assert [str(money) for money in shop.manager.credits_of("acme")] == ["0.95 USD"]
 
 
+def test_a_top_up_of_which_a_part_was_given_back_is_credit_for_the_rest(shop: Bench) -> None:
+    search = Searching(paid_tools(shop), **PRICE)
+    search()
+    pays(shop)
+    (paid,) = shop.manager.list_payments("acme")
+    shop.manager.verify_payment(paid.id)
+    shop.manager.refund(paid.id, "0.40", reason="x", idempotency_key="r")
+    assert search().status == "success"
+    assert [str(money) for money in shop.manager.credits_of("acme")] == ["0.55 USD"]
+    shop.manager.refund(paid.id, "0.10", reason="x", idempotency_key="r2")
+    assert [search().status for _ in range(12)] == ["success"] * 11 + ["error"]  # and it stays what it became
+
+
 def test_a_price_a_unit(shop: Bench) -> None:
     search = Searching(paid_tools(shop), **PRICE, units=lambda arguments: len(arguments["query"]))
     assert search("x" * 100).artifact["offer"]["amount"] == "5.00"  # more than the top-up: what the call costs

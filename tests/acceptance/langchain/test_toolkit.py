@@ -11,11 +11,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from agentpay import ConfigurationError, PaymentManager, ValidationError
+from agentpay import AsyncPaymentManager, ConfigurationError, PaymentManager, ValidationError
 from agentpay.errors import ApproverSecretExposed
 from agentpay.providers.mock import MockProvider
 from agentpay.providers.mock_store import books_beside
@@ -26,6 +26,7 @@ from agentpay_tools.outputs import ChargeOutput
 from agentpay_tools.render import hints, input_schema, output_schema
 from support.bench import Bench, policy
 from support.bench_fixtures import MakeBench
+from support.models import Scripted, agent_of, calls, codes
 
 CHARGE: dict[str, Any] = {
     "customer": "alice",
@@ -242,6 +243,23 @@ def test_several_agents_are_told_apart_by_the_host(make_bench: MakeBench) -> Non
         invoked(charge, CHARGE, config={"configurable": {"agent_id": agent}})
     assert bench.movements() == 2
     assert [bench.manager.for_agent(a).get_payment(idempotency_key="order-42").customer for a in ("bot", "other")]  # type: ignore[union-attr]
+
+
+def test_the_graphs_context_tells_agents_apart(make_bench: MakeBench) -> None:
+    bench = make_bench(policy=policy({"bot": {}, "other": {}}))
+    toolkit = AgentPayToolkit(
+        bench.manager, agents=["bot", "other"], agent_from=lambda config, context: context["agent"]
+    )
+    for agent in ("bot", "other", "root", None):
+        graph = agent_of(Scripted(calls(("charge", CHARGE))), toolkit.get_tools(), context_schema=dict)
+        context = {"agent": agent} if agent else {}
+        said = codes(graph.invoke({"messages": [HumanMessage("go")]}, context=context)["messages"])
+        assert said == (["succeeded"] if agent in ("bot", "other") else ["AGENT_UNKNOWN"])
+    assert bench.movements() == 2
+
+
+def test_an_async_manager_will_do(bench: Bench) -> None:
+    assert AgentPayToolkit(AsyncPaymentManager(bench.manager), agent="bot").get_tools(["charge"])
 
 
 @pytest.mark.parametrize(

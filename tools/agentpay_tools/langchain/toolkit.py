@@ -22,6 +22,7 @@ from agentpay_tools.langchain.tool import AgentPayTool, Desk
 
 if TYPE_CHECKING:
     from agentpay.manager import PaymentManager
+    from agentpay.manager.asynchronous import AsyncPaymentManager
     from agentpay.spending.models import ActivePolicy
 
 
@@ -53,7 +54,7 @@ class AgentPayToolkit(BaseToolkit):
 
     def __init__(
         self,
-        manager: Manager | None = None,
+        manager: Manager | AsyncPaymentManager | None = None,
         *,
         agent: str | None = None,
         agents: Sequence[str] | None = None,
@@ -62,7 +63,8 @@ class AgentPayToolkit(BaseToolkit):
         threads: int = MOST,
     ) -> None:
         super().__init__()
-        if manager is None or not hasattr(manager, "for_agent"):
+        engine: Manager | None = getattr(manager, "sync", manager)  # the tools have threads of their own
+        if engine is None or not hasattr(engine, "for_agent"):
             raise ConfigurationError(
                 "The toolkit needs an open PaymentManager.",
                 next_step="Give it one, or open one by the settings: AgentPayToolkit.from_settings().",
@@ -70,8 +72,8 @@ class AgentPayToolkit(BaseToolkit):
         if interrupt:
             need_langgraph()
         who = identity(agent, agents, agent_from)
-        _check_policy(manager, who.agents)
-        self._desk = Desk(manager, who, Threads(threads), interrupt)
+        _check_policy(engine, who.agents)
+        self._desk = Desk(engine, who, Threads(threads), interrupt)
 
     @classmethod
     def from_settings(
