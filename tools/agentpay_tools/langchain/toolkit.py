@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import BaseToolkit
@@ -63,7 +63,8 @@ class AgentPayToolkit(BaseToolkit):
         threads: int = MOST,
     ) -> None:
         super().__init__()
-        engine: Manager | None = getattr(manager, "sync", manager)  # the tools have threads of their own
+        asynchronous: Manager | None = getattr(manager, "sync", None)
+        engine = asynchronous or cast("Manager | None", manager)  # the tools have threads of their own
         if engine is None or not hasattr(engine, "for_agent"):
             raise ConfigurationError(
                 "The toolkit needs an open PaymentManager.",
