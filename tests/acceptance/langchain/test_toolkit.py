@@ -86,7 +86,7 @@ def test_an_agent_that_the_policy_does_not_name_does_not_start(shop: Bench) -> N
         {"agent": "bo\u202et"},
         {"agent": "bot", "threads": 0},
     ],
-    ids=str,
+    ids=lambda options: "+".join(options) or "nothing",
 )
 def test_who_is_served_has_to_be_said_exactly(shop: Bench, options: dict[str, Any]) -> None:
     with pytest.raises((ConfigurationError, ValidationError)):
