@@ -48,7 +48,6 @@ pytest: .venv/.dev
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
 
-<<<<<<< HEAD
 # Not part of make test, which runs with the pinned versions. The other ones are put before those in .venv; the newest
 # is whatever the index gives.
 LANGCHAIN_TESTS := tests/acceptance/langchain tests/acceptance/agents tests/acceptance/parity
@@ -58,11 +57,10 @@ test-langchain: .venv/.dev
 	PYTHONPATH=.venv/langchain-oldest LANGCHAIN_CORE=1.7.0 $(BIN)/python -m pytest -q -n $(WORKERS) $(LANGCHAIN_TESTS)
 	$(BIN)/pip install -qq --target .venv/langchain-newest 'langchain-core>=1.7,<2' 'langchain>=1.4.7,<2'
 	PYTHONPATH=.venv/langchain-newest $(BIN)/python -m pytest -q -n $(WORKERS) $(LANGCHAIN_TESTS)
-=======
+
 # What a decision costs after 10, 10 thousand and a million payments.
 bench: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.authorize
->>>>>>> main
 
 # Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev
