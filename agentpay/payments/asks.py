@@ -14,7 +14,7 @@ from agentpay.customers.models import Customer
 from agentpay.errors import AgentPayError
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import Principal
-from agentpay.providers.base import Order, PaymentProvider, RefundOrder, Request
+from agentpay.providers.base import Order, PaymentProvider, RefundOrder, Request, ReturnUrls
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
@@ -59,7 +59,7 @@ class ChargeAsk:
     the rest is worked out anew each time (the price of a plan, the sum of what is unbilled)."""
 
     principal: Principal
-    operation: Literal["charge", "subscribe", "renew", "bill_usage", "top_up"]
+    operation: Literal["charge", "subscribe", "renew", "bill_usage", "top_up", "checkout"]
     customer: str
     money: Money
     payee: Payee
@@ -72,11 +72,16 @@ class ChargeAsk:
     plan: str | None = None
     begin: Begin | None = None
     identity: Mapping[str, object] | None = None
+    checkout: ReturnUrls | None = None
 
     @property
     def body(self) -> Mapping[str, object]:
         """What is the same in every repeat of this operation."""
-        return self.identity or {
+        if self.identity:
+            return self.identity
+        urls = {} if self.checkout is None else {"urls": [self.checkout.success, self.checkout.cancel]}
+        return {
+            **urls,
             "customer": self.customer,
             "amount": str(self.money.minor),
             "currency": self.money.currency,

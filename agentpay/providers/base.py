@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from agentpay.errors import ProviderUnsupported
 from agentpay.providers.events import WebhookEvent
@@ -67,9 +67,10 @@ class ReturnUrls:
 
 @dataclass(frozen=True)
 class Order:
-    """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`), else
-    our opaque id; `memo` reaches the payee and is None unless the policy says otherwise. With `checkout` the customer
-    pays on the provider's page, and comes back to one of its addresses."""
+    """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`) where
+    `linked` says so, else our opaque id; `memo` reaches the payee and is None unless the policy says otherwise. With
+    `checkout` the customer pays on the provider's page, which may show `title`, and comes back to one of its addresses.
+    `recurring`: later charges without the customer are meant to follow, so the page asks to keep the method."""
 
     payment_id: str
     customer: str
@@ -78,16 +79,20 @@ class Order:
     method: str | None = None
     memo: str | None = None
     checkout: ReturnUrls | None = None
+    title: str | None = None
+    linked: bool = False
+    recurring: bool = False
 
 
 @dataclass(frozen=True)
 class SetupOrder:
-    """A payment method that a customer is to save for later: no money moves. `customer` as in `Order`."""
+    """A payment method that a customer is to save for later: no money moves. `customer`, `linked` as in `Order`."""
 
     setup_id: str
     customer: str
     urls: ReturnUrls
     method: str | None = None
+    linked: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,19 @@ class PaymentProvider(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class CustomerPortal(Protocol):
+    """What a provider also has that shows a customer their own methods, invoices and payments on a page."""
+
+    def portal(self, customer: str, return_url: str) -> str:
+        """The address of the page, for a short time. `customer` is what the provider calls them.
+
+        Raises:
+            ProviderError: there is no page.
+        """
         ...
 
 
