@@ -6,12 +6,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from agentpay.customers.tables import CustomerLinkRow, CustomerRow
+from agentpay.customers.tables import CustomerLinkRow, CustomerRow, CustomerSetupRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 _CUSTOMERS = table(CustomerRow)
 _LINKS = table(CustomerLinkRow)
+_SETUPS = table(CustomerSetupRow)
 _COLUMNS = (_CUSTOMERS.c.id, _CUSTOMERS.c.external_id, _CUSTOMERS.c.created_at)
 
 
@@ -59,6 +60,32 @@ def update_link(tx: Tx, customer_id: str, provider: str, reference: str, now: da
     """Point the link elsewhere."""
     changed = sa.update(_LINKS).where(_is(customer_id, provider))
     tx.execute(changed.values(reference=reference, linked_at=now))
+
+
+def insert_setup(
+    tx: Tx, setup_id: str, *, customer_id: str, provider: str, method: str | None, urls: tuple[str, str], now: datetime
+) -> None:
+    """Insert a page that is to be made."""
+    tx.insert(
+        CustomerSetupRow,
+        id=setup_id,
+        customer_id=customer_id,
+        provider=provider,
+        method=method,
+        success_url=urls[0],
+        cancel_url=urls[1],
+        created_at=now,
+    )
+
+
+def setup(tx: Tx, setup_id: str) -> Row | None:
+    """The row of a page."""
+    return tx.first(sa.select(_SETUPS).where(_SETUPS.c.id == setup_id))
+
+
+def keep_page(tx: Tx, setup_id: str, *, reference: str, url: str) -> None:
+    """Keep where the page is."""
+    tx.execute(sa.update(_SETUPS).where(_SETUPS.c.id == setup_id).values(reference=reference, url=url))
 
 
 def _is(customer_id: str, provider: str) -> sa.ColumnElement[bool]:

@@ -12,6 +12,7 @@ from agentpay.billing.purposes import purposes
 from agentpay.billing.renewing import Renewing
 from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
+from agentpay.customers.setups import Setups
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
 from agentpay.payments.asks import Purpose
@@ -50,6 +51,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    setups: Setups
 
 
 def wire(
@@ -93,6 +95,7 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        setups=Setups(store, ids, providers),
     )
 
 

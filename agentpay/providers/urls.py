@@ -1,4 +1,4 @@
-"""Addresses to which a provider's page sends a customer back: given by the operator, checked before anything is sent."""
+"""Addresses to which a provider's page sends a customer back: checked before anything is sent."""
 
 from __future__ import annotations
 
