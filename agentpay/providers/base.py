@@ -116,13 +116,15 @@ class RefundOrder:
 
 @dataclass(frozen=True)
 class Reference:
-    """By what a provider may find an attempt again: its key, and the provider's own id where one came back."""
+    """By what a provider may find an attempt again: its key, the provider's own id where one came back, and when it was
+    sent, for providers whose lists go by time."""
 
     key: str
     kind: Literal["charge", "refund"]
     step: str
     request: Request
     reference: str | None = None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,24 @@ class PaymentProvider(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class UsageMeter(Protocol):
+    """What a provider also has that bills usage by meters of its own."""
+
+    @property
+    def meter_key_life(self) -> timedelta:
+        """For how long one key counts once."""
+        ...
+
+    def report_usage(self, meter: str, customer: str, quantity: int, key: str) -> None:
+        """Tell a meter of usage; a key counts once. `customer` is what the provider calls them.
+
+        Raises:
+            ProviderError: it was not taken, or that is not known.
+        """
         ...
 
 
