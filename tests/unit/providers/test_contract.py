@@ -23,6 +23,14 @@ def provider() -> Iterator[MockProvider]:
 
 
 class MockContract(ProviderContract):
+    def customer_pays(self, provider: PaymentProvider, reference: str) -> bool:
+        assert isinstance(provider, MockProvider)
+        provider.customer_acts(reference)
+        return True
+
+    def references(self) -> tuple[str, str] | None:
+        return "anybody", "nobody-1"
+
     def declined_order(self) -> Order | None:
         return replace(self.order(), customer="decline-ana")
 
