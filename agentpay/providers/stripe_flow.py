@@ -9,9 +9,7 @@ goes to nobody. So of a charge that ended before the confirmation it is proved t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agentpay.clock import Clock
 from agentpay.providers import stripe_requests as requests
@@ -120,22 +118,25 @@ class Flow:
         if isinstance(found, Fault):
             return found
         default = (found.get("invoice_settings") or {}).get("default_payment_method")
-        if default and self._usable(default):
-            return str(default["id"])
-        listed = self.wire.methods(customer)
+        listed: Object | Fault = {"data": []}
+        if not (default and self._wanted(default) and not self._expired(default)):
+            listed = self.wire.methods(customer)
         if isinstance(listed, Fault):
             return listed
-        usable = [method for method in listed["data"] if self._usable(method)]
+        wanted = [method for method in (default, *listed["data"]) if method and self._wanted(method)]
+        usable = [method for method in wanted if not self._expired(method)]
         if usable:
             return str(usable[0]["id"])
-        return NoMethod(EXPIRED if default or listed["data"] else NO_METHOD)
+        return NoMethod(EXPIRED if wanted else NO_METHOD)
 
-    def _usable(self, method: Mapping[str, Any]) -> bool:
-        """Whether a method is of a kind that may be used, and has not expired: known before it is tried."""
-        if self.config.method_types and method["type"] not in self.config.method_types:
-            return False
+    def _wanted(self, method: Object) -> bool:
+        """Whether a method is of a kind that may be used."""
+        return not self.config.method_types or method["type"] in self.config.method_types
+
+    def _expired(self, method: Object) -> bool:
+        """Whether a card has expired: known before it is tried."""
         card = method.get("card")
         if not card:
-            return True
+            return False
         now = self.clock.now()
-        return (int(card["exp_year"]), int(card["exp_month"])) >= (now.year, now.month)
+        return (int(card["exp_year"]), int(card["exp_month"])) < (now.year, now.month)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +13,9 @@ from agentpay.providers.stripe import StripeProvider
 from agentpay.providers.stripe_wire import Timeouts
 from agentpay.testing.stripe_fake import StripeFake
 from support.bench_fixtures import make_bench
+from support.stripe import URLS, MakeProvider
 
 __all__ = ["make_bench"]
-
-MakeProvider = Callable[..., StripeProvider]
-URLS = {"success_url": "https://shop.example/done", "cancel_url": "https://shop.example/back"}
 
 
 @pytest.fixture
