@@ -57,8 +57,7 @@ _ANY_ACCOUNT: Final = "default"
 class StripeProvider(Plain):
     """One Stripe account, in one mode. Safe to share between threads.
 
-    `base_url` and `timeouts` are for tests against a server of one's own; the lease is the default's in any case,
-    unless `lease` says otherwise.
+    `timeouts` and `lease` are for tests: the lease is what one call may last at the most.
     """
 
     def __init__(
@@ -66,12 +65,11 @@ class StripeProvider(Plain):
         config: StripeConfig,
         *,
         clock: Clock | None = None,
-        base_url: str | None = None,
         timeouts: Timeouts | None = None,
         lease: timedelta = LEASE,
     ) -> None:
         self._config = config
-        self._wire = Wire(config.api_key, base_url=base_url, timeouts=timeouts)
+        self._wire = Wire(config.api_key, base_url=config.base_url, timeouts=timeouts)
         self._flow = Flow(self._wire, config, clock or SystemClock())
         self._lookup = Lookup(self._wire)
         self._lease = lease
@@ -167,6 +165,19 @@ class StripeProvider(Plain):
         if found.get("deleted"):
             raise ValidationError(f"The customer {reference[:80]!a} was deleted at Stripe.")
 
+    def create_customer(self, key: str, *, email: str | None = None, method: str | None = None) -> str:
+        """Make a customer at Stripe, once per key, with a method where one is named (`pm_…`); link them afterwards.
+
+        Raises:
+            ProviderError: it was not made, or that is not known: repeat with the same key.
+        """
+        given = {"email": email, "payment_method": method}
+        params = {name: value for name, value in given.items() if value is not None}
+        made = self._wire.new_customer(params, key)
+        if isinstance(made, Fault):
+            raise unanswered(made)
+        return str(made["id"])
+
     def setup_method(self, order: SetupOrder, key: str) -> SetupPage:
         made = self._wire.post(requests.setup(order, self._config), key)
         if isinstance(made, Fault):
@@ -216,8 +227,8 @@ def from_settings(
     payment_method_types: str | None = None,
     on_behalf_of: bool | None = None,
     reverse_transfer: bool | None = None,
+    api_base: str | None = None,
     clock: Clock | None = None,
-    base_url: str | None = None,
     timeouts: Timeouts | None = None,
     lease: timedelta = LEASE,
 ) -> StripeProvider:
@@ -235,5 +246,6 @@ def from_settings(
         payment_method_types=payment_method_types,
         on_behalf_of=on_behalf_of,
         reverse_transfer=reverse_transfer,
+        api_base=api_base,
     )
-    return StripeProvider(config, clock=clock, base_url=base_url, timeouts=timeouts, lease=lease)
+    return StripeProvider(config, clock=clock, timeouts=timeouts, lease=lease)

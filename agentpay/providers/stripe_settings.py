@@ -8,6 +8,7 @@
 | STRIPE_SUCCESS_URL, STRIPE_CANCEL_URL | where a customer comes back to from a page that a charge turned out to need |
 | STRIPE_PAYMENT_METHOD_TYPES | such as `card,link`: only these; without it what the Dashboard allows |
 | STRIPE_ON_BEHALF_OF | `1`: a payment to `stripe:acct_…` is made on behalf of that account |
+| STRIPE_API_BASE | for tests: `http://127.0.0.1:…` of a Stripe of one's own; with a test key only |
 | STRIPE_REVERSE_TRANSFER | `0`: a refund of one leaves the money with that account (default: it is taken back) |
 """
 
@@ -27,6 +28,7 @@ from agentpay.settings import SourcedSettings, load, load_settings
 _KEY: Final = re.compile(r"(?:sk|rk)_(test|live)_[A-Za-z0-9_]{1,250}\Z")
 _SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/=_-]{1,250}\Z")
 _ACCOUNT: Final = re.compile(r"acct_[A-Za-z0-9]{1,64}\Z")
+_LOCAL: Final = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}\Z")
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
 
@@ -41,6 +43,7 @@ class StripeSettings(SourcedSettings):
     stripe_payment_method_types: str = ""
     stripe_on_behalf_of: bool = False
     stripe_reverse_transfer: bool = True
+    stripe_api_base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class StripeConfig:
     method_types: tuple[str, ...] = ()
     on_behalf_of: bool = False
     reverse_transfer: bool = True
+    base_url: str | None = None
 
 
 def stripe_config(**given: object) -> StripeConfig:
@@ -76,6 +80,7 @@ def stripe_config(**given: object) -> StripeConfig:
         method_types=_types(settings.stripe_payment_method_types),
         on_behalf_of=settings.stripe_on_behalf_of,
         reverse_transfer=settings.stripe_reverse_transfer,
+        base_url=_base(settings.stripe_api_base, mode),
     )
 
 
@@ -129,6 +134,13 @@ def _urls(success: str | None, cancel: str | None) -> ReturnUrls | None:
         return return_urls(success_url=success, cancel_url=cancel)
     except ValidationError as exc:
         raise ConfigurationError(f"STRIPE_SUCCESS_URL or STRIPE_CANCEL_URL: {exc.message}") from None
+
+
+def _base(text: str | None, mode: Mode) -> str | None:
+    """Where requests go instead of Stripe: to this machine itself, so that no key is sent to a stranger."""
+    if text is not None and (mode != "test" or not _LOCAL.match(text)):
+        raise ConfigurationError("STRIPE_API_BASE is http://127.0.0.1:PORT, for a test key only.")
+    return text
 
 
 def _types(text: str) -> tuple[str, ...]:

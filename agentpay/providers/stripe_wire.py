@@ -79,6 +79,13 @@ class Wire:
         except stripe.StripeError as error:
             return fault_of(error)
 
+    def new_customer(self, params: Mapping[str, object], key: str) -> Object | Fault:
+        """A customer."""
+        try:
+            return _plain(self._client.v1.customers.create(cast(Any, params), {"idempotency_key": key}))
+        except stripe.StripeError as error:
+            return fault_of(error)
+
     def portal(self, customer: str, return_url: str) -> Object | Fault:
         """A page on which a customer sees their own methods."""
         try:

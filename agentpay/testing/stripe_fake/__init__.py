@@ -57,7 +57,7 @@ class StripeFake:
         """A provider that asks this server; see `agentpay.providers.stripe.from_settings`."""
         from agentpay.providers.stripe import from_settings
 
-        given = {"api_key": API_KEY, "webhook_secret": WEBHOOK_SECRET, "base_url": self.url, "clock": self.books.clock}
+        given = {"api_key": API_KEY, "webhook_secret": WEBHOOK_SECRET, "api_base": self.url, "clock": self.books.clock}
         return from_settings(**{**given, **options})
 
     # -- who is there ----------------------------------------------------------------------------------------------
@@ -74,6 +74,11 @@ class StripeFake:
     def connected(self, account: str) -> None:
         """An account that payments may go to."""
         self.books.accounts[account] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings by which another process asks this server."""
+        return {"STRIPE_API_KEY": API_KEY, "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "STRIPE_API_BASE": self.url}
 
     def accept(self, api_key: str) -> None:
         """Let another key in."""

@@ -21,6 +21,7 @@ _PATHS: Final = (
     ("POST", r"/v1/payment_intents/([^/]+)/cancel", "cancel"),
     ("POST", r"/v1/checkout/sessions", "page"),
     ("POST", r"/v1/refunds", "refund"),
+    ("POST", r"/v1/customers", "customer_new"),
     ("POST", r"/v1/billing_portal/sessions", "portal"),
     ("POST", r"/v1/billing/meter_events", "meter"),
     ("GET", r"/v1/payment_intents", "intents"),
@@ -35,6 +36,15 @@ _PATHS: Final = (
     ("GET", r"/v1/account", "account"),
 )
 _COMPILED: Final = tuple((verb, re.compile(path + r"\Z"), op) for verb, path, op in _PATHS)
+
+
+TEST_METHODS: Final = {
+    "pm_card_visa": "ok",
+    "pm_card_chargeDeclined": "decline:generic_decline",
+    "pm_card_chargeDeclinedInsufficientFunds": "decline:insufficient_funds",
+    "pm_card_authenticationRequired": "authenticate",
+}
+"""What Stripe's own names for test methods do."""
 
 
 def route(verb: str, path: str) -> tuple[str, str | None] | None:
@@ -64,6 +74,7 @@ def _allowed() -> dict[str, frozenset[str]]:
         "cancel": params.PaymentIntentCancelParams,
         "page": checkout.SessionCreateParams,
         "refund": params.RefundCreateParams,
+        "customer_new": params.CustomerCreateParams,
         "portal": billing_portal.SessionCreateParams,
         "meter": billing.MeterEventCreateParams,
     }
@@ -100,6 +111,7 @@ class Routes:
             "cancel": lambda about, params, _key: books.cancel(about, params),
             "page": lambda _about, params, _key: pages.create(params),
             "refund": lambda _about, params, key: books.create_refund(params, key),
+            "customer_new": lambda _about, params, _key: self._new_customer(params),
             "portal": lambda _about, params, _key: self._portal(params),
             "meter": lambda _about, params, _key: self._meter(params),
             "intents": lambda _about, params, _key: _listed(books.intents.values(), params),
@@ -128,6 +140,15 @@ class Routes:
         if refund_id not in self.books.refunds:
             raise missing(f"refund: '{refund_id}'", "id", status=404)
         return self.books.refunds[refund_id]
+
+    def _new_customer(self, params: Json) -> Json:
+        made = self.books.add_customer()
+        token = params.get("payment_method")
+        if token is not None:
+            if token not in TEST_METHODS:
+                raise missing(f"PaymentMethod: '{token}'", "payment_method")
+            self.books.add_method(made, TEST_METHODS[token])
+        return self.books.customers[made]
 
     def _customer(self, customer_id: str) -> Json:
         shown = copy.deepcopy(self.books.customer(customer_id, param="id", status=404))

@@ -98,7 +98,7 @@ def test_a_stored_500_is_not_resolved_by_sending_again_and_is_by_looking(
 def test_a_key_in_use_is_told_from_a_connection_that_dropped(fake: StripeFake, provider: StripeProvider) -> None:
     said = {}
     for fault in ("409", "drop_before"):
-        fake.fail(fault, op="confirm")  # type: ignore[arg-type]
+        fake.fail(fault, op="confirm")
         outcome = charge(provider, order(fake.customer()), fault).outcome
         assert isinstance(outcome, Unknown)
         said[fault] = outcome.evidence
@@ -110,7 +110,7 @@ def test_two_deliveries_of_one_key_at_once_pay_once(fake: StripeFake, make_provi
     wanted, first, second = order(fake.customer()), make_provider(), make_provider()
     fake.fail("late", op="confirm", times=1)
     outcomes: list[object] = []
-    threads = [threading.Thread(target=lambda p=p: outcomes.append(charge(p, wanted).outcome)) for p in (first, second)]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda p=p: outcomes.append(charge(p, wanted).outcome)) for p in (first, second)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -141,7 +141,7 @@ def test_a_time_out_is_unknown_within_the_time_that_was_given(
 def test_where_nobody_listens_nothing_was_sent(make_provider: MakeProvider) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        provider = make_provider(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        provider = make_provider(api_base=f"http://127.0.0.1:{unused.getsockname()[1]}")
         done = charge(provider, order("cus_1"))
     assert done.outcome == NotSent("No connection to Stripe was made.")
     assert isinstance(looked_up(provider, done), NoAnswer)
@@ -217,12 +217,13 @@ def test_a_look_up_that_is_not_answered_says_nothing(
 ) -> None:
     charged = charge(provider, order(fake.customer()), "first")
     assert isinstance(charged.outcome, Succeeded)
-    done = {
-        "intents": lambda: (fake.fail("drop_before", op="create"), charge(provider, order(fake.customer())))[1],
-        "pages": lambda: charge(provider, order("ana", checkout=BACK, linked=False)),
-        "refunds": lambda: refund(provider, charged.outcome.reference, "1.00"),  # type: ignore[union-attr]
-        "intent": lambda: charged,
-    }[op]()
+    if op == "intents":
+        fake.fail("drop_before", op="create")
+        done = charge(provider, order(fake.customer()))
+    elif op == "pages":
+        done = charge(provider, order("ana", checkout=BACK, linked=False))
+    else:
+        done = charged if op == "intent" else refund(provider, charged.outcome.reference, "1.00")
     fake.fail(fault, op=op)
     assert isinstance(looked_up(provider, done), NoAnswer)
 

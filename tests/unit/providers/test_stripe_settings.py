@@ -58,6 +58,8 @@ def test_a_test_key_with_agentpay_live_is_refused(monkeypatch: pytest.MonkeyPatc
         ({"api_key": TEST, "success_url": "https://shop.example"}, "together"),
         ({"api_key": TEST, "success_url": "http://shop.example", "cancel_url": "https://x.example"}, "https"),
         ({"api_key": TEST, "payment_method_types": "card,,"}, "card,link"),
+        ({"api_key": TEST, "api_base": "https://api.stripe.example"}, "127.0.0.1"),
+        ({"api_key": TEST, "api_base": "http://127.0.0.1.evil.example:80"}, "127.0.0.1"),
     ],
 )
 def test_what_is_wrong_is_refused_and_not_shown(given: dict[str, Any], says: str) -> None:

@@ -25,9 +25,8 @@ def event(kind: str, about: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     data: dict[str, Any] = {"object": dict(about)}
     if "before" in fields:
         data["previous_attributes"] = fields.pop("before")
-    return {
-        "id": "evt_1", "object": "event", "type": kind, "created": 1793534400, "livemode": False, "data": data, **fields,
-    }  # fmt: skip
+    fixed = {"id": "evt_1", "object": "event", "created": 1793534400, "livemode": False}
+    return {**fixed, "type": kind, "data": data, **fields}
 
 
 def headers(body: bytes, secret: str = SECRET, at: datetime = NOW) -> dict[str, str]:
@@ -67,7 +66,7 @@ DISPUTE = {
     "reason": "fraudulent",
 }
 
-FAILED = {"last_payment_error": {"code": "card_declined", "decline_code": "stolen_card"}}
+FAILED: dict[str, Any] = {"last_payment_error": {"code": "card_declined", "decline_code": "stolen_card"}}
 MONEY, YEN = Money("5.00", "USD"), Money("500", "JPY")
 
 
