@@ -54,9 +54,16 @@ Image 3: CREDITS_EXHAUSTED
 Paid by dan: ['10.00', '10.00', '10.00']
 """
 
+PLUGIN = """\
+Charged 80.00 USD by vouchers: succeeded
+Refunded 30.00 USD: succeeded
+Declined: voucher_empty
+"""
+
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("basic", BASIC), ("advanced", ADVANCED), ("usage_billing", USAGE_BILLING)]
+    ("name", "expected"),
+    [("basic", BASIC), ("advanced", ADVANCED), ("usage_billing", USAGE_BILLING), ("plugin", PLUGIN)],
 )
 def test_an_example_prints_what_happened(name: str, expected: str, tmp_path: Path) -> None:
     assert run(name, tmp_path, str(tmp_path)) == expected
@@ -69,7 +76,7 @@ def test_without_a_folder_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"basic", "advanced", "usage_billing"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"basic", "advanced", "usage_billing", "plugin"}
 
 
 def run(name: str, work: Path, *arguments: str) -> str:
