@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
 from agentpay.customers import service as customers
+from agentpay.customers.meters import MeterAsk, claim_report
 from agentpay.customers.models import Customer
 from agentpay.customers.setups import SetupAsk
 from agentpay.errors import NotFound, ProviderUnsupported
@@ -22,7 +23,7 @@ from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
-from agentpay.providers.base import Capabilities, CustomerPortal, Health, PaymentProvider, SetupPage
+from agentpay.providers.base import Capabilities, CustomerPortal, Health, PaymentProvider, SetupPage, UsageMeter
 from agentpay.providers.seam import answered
 from agentpay.providers.urls import checked_url, return_urls
 from agentpay.spending import active, approvals, approvers, halts, policies
@@ -203,6 +204,33 @@ class Operations:
         if reference is None:
             raise NotFound(f"{asked.name} does not know the customer.", next_step="Link them with link_customer.")
         return answered(asked, lambda: asked.portal(reference, url))
+
+    def report_usage(
+        self, customer: str, meter: str, quantity: int, *, idempotency_key: str, provider: str | None = None
+    ) -> None:
+        """Tell a billing meter of the provider's of usage, for those who bill by it. Nothing is recorded here.
+
+        A key counts once, for as long as the provider remembers it; a repeat after that is refused, since it could
+        count twice.
+
+        Raises:
+            ProviderUnknown, ProviderUnsupported: the provider is not enabled, or has no meters.
+            NotFound: the provider does not know the customer: see `link_customer`.
+            Conflict, IdempotencyConflict: the key is too old, or names other usage.
+            ProviderError: it was not taken, or that is not known: repeat with the same key.
+        """
+        asked = self._engine.providers.get(provider)
+        if not isinstance(asked, UsageMeter):
+            raise ProviderUnsupported(f"The provider {asked.name} has no meters.")
+        ask = MeterAsk(
+            customer=identifier(customer, "customer"),
+            meter=identifier(meter, "meter", longest=100),
+            quantity=quantity,
+            provider=asked.name,
+            key=keys.checked_key(idempotency_key),
+        )
+        told = self._engine.store.write(lambda tx: claim_report(tx, ask, asked.meter_key_life, self._engine.ids))
+        answered(asked, lambda: asked.report_usage(ask.meter, told.reference, ask.quantity, told.key))
 
     def list_customers(self, *, limit: int = 100, after: str | None = None) -> tuple[Customer, ...]:
         """Customers by their ids, from behind the one called `after`."""

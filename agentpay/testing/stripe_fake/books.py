@@ -54,6 +54,7 @@ class Books:
         self.effects: list[Effect] = []
         self.events: list[Json] = []
         self.refused_currencies: set[str] = set()
+        self.metered: dict[str, tuple[str, int]] = {}
         self.refund_status = "succeeded"
         self._numbers = 0
 

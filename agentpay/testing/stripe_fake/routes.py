@@ -168,7 +168,12 @@ class Routes:
         return shapes.portal(self.books.new_id("bps_"), self.books.now(), params["customer"], params["return_url"])
 
     def _meter(self, params: Json) -> Json:
-        return shapes.meter_event(self.books.now(), params["event_name"], params["identifier"], params["payload"])
+        """A meter counts an identifier once."""
+        if params["identifier"] in self.books.metered:
+            raise invalid("An event already exists with this identifier.", code="duplicate_meter_event")
+        payload = params["payload"]
+        self.books.metered[params["identifier"]] = (payload["stripe_customer_id"], int(payload["value"]))
+        return shapes.meter_event(self.books.now(), params["event_name"], params["identifier"], payload)
 
 
 _FILTERS: Final = ("customer", "payment_intent")

@@ -190,6 +190,24 @@ def test_customers_are_linked_get_a_page_to_save_a_method_and_a_portal(shop: Sho
     )
 
 
+@on_sqlite
+def test_usage_is_told_to_a_meter_once_per_key(shop: Shop) -> None:
+    customer, manager = shop.linked("ana"), shop.bench.manager
+
+    def told(key: str, quantity: Any = 3, who: str = "ana", provider: str = "stripe") -> str:
+        return code_of(lambda: manager.report_usage(who, "calls", quantity, idempotency_key=key, provider=provider))
+
+    shop.fake.fail("drop_after", op="meter")
+    assert (told("one"), told("one"), told("one")) == ("PROVIDER_ERROR", "fine", "fine")
+    shop.fake.forget_keys()
+    assert told("one") == "fine"
+    assert list(shop.fake.books.metered.values()) == [(customer, 3)]
+    assert (told("one", 4), told("two", 0), told("two", True)) == ("IDEMPOTENCY_CONFLICT", *["INVALID_ARGUMENT"] * 2)
+    assert (told("two", who="ben"), told("two", provider="mock")) == ("NOT_FOUND", "PROVIDER_UNSUPPORTED")
+    shop.bench.later(hours=23, minutes=1)
+    assert told("one") == "CONFLICT", "the meter has forgotten the key, and would count it again"
+
+
 def test_what_stripe_cannot_charge_is_refused_before_anything_is_written(shop: Shop) -> None:
     shop.linked("ana")
     manager = shop.bench.manager
