@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agentpay.audit import log
 from agentpay.customers import queries
 from agentpay.customers import service as customers
-from agentpay.errors import IdempotencyConflict
+from agentpay.errors import Conflict, IdempotencyConflict
 from agentpay.ids import Ids
 from agentpay.principal import Principal
 from agentpay.providers import limits
@@ -96,7 +96,8 @@ class Setups:
 
     def _known(self, tx: Tx, setup_id: str) -> tuple[Row, str | None]:
         row = queries.setup(tx, setup_id)
-        assert row is not None, "a key of this operation names a row"
+        if row is None:
+            raise Conflict("The page was erased with its customer.", next_step="Use a new key for a new customer.")
         return row, customers.reference_of(tx, row.customer_id, row.provider)
 
 

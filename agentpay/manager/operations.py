@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
@@ -16,21 +16,30 @@ from agentpay.customers import service as customers
 from agentpay.customers.meters import MeterAsk, claim_report
 from agentpay.customers.models import Customer
 from agentpay.customers.setups import SetupAsk
-from agentpay.errors import NotFound, ProviderUnsupported
+from agentpay.errors import NotFound, ProviderUnsupported, ReconcileFirst
 from agentpay.ledger import service as ledger
-from agentpay.manager.opening import open_engine, read_policy
+from agentpay.manager import epochs, erasing
+from agentpay.manager.erasing import Erasure
+from agentpay.manager.opening import PolicySource, open_engine, read_policy
+from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
+from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
-from agentpay.payments.models import Payment, Refund
+from agentpay.payments.models import Dispute, Payment, Refund
+from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, CustomerPortal, Health, PaymentProvider, SetupPage, UsageMeter
 from agentpay.providers.seam import answered
 from agentpay.providers.urls import checked_url, return_urls
-from agentpay.spending import active, approvals, approvers, halts, policies
+from agentpay.spending import active, approvals, approvers, enrolments, halts, policies, replaying
+from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage import keys
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
+from agentpay.webhooks.models import EventStatus, ReceivedEvent, RetryReport, WebhookReceipt
+from agentpay.worker.jobs import JOBS, Job
+from agentpay.worker.service import Ran, Worker
 from agentpay_policies.decisions import Halt
 from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
@@ -39,13 +48,16 @@ from agentpay_policies.text import identifier
 
 if TYPE_CHECKING:
     from agentpay.doctor.checks import Examination
+    from agentpay_policies.backtest import Report
+    from agentpay_policies.compare import Change
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SystemHealth:
-    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so."""
+    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so, and
+    `oldest_unknown_age` how long that is; `halted_epoch` is the number of a new epoch that wants its reconcile."""
 
     ok: bool
     database: str
@@ -53,6 +65,8 @@ class SystemHealth:
     policy: ActivePolicy | None
     providers: Mapping[str, Health]
     oldest_unknown: datetime | None
+    oldest_unknown_age: timedelta | None = None
+    halted_epoch: int | None = None
 
 
 class Operations:
@@ -97,6 +111,23 @@ class Operations:
         """An approval as it stands."""
         return self._engine.store.read(lambda tx: approvals.get(tx, approval_id, agent_id=None))
 
+    def approval_card(self, approval_id: str) -> Card:
+        """Everything to decide an approval by: what, for whom, why it is asked, and what the agent spent and has left.
+
+        Raises:
+            NotFound: there is no such approval.
+        """
+        return read_card(self._engine.store, approval_id)
+
+    def on_approval(self, callback: Callable[[Card], None]) -> None:
+        """Tell `callback` of every approval that an agent asks for through this manager from now on.
+
+        It is called once for each, after the commit and before the agent is answered, in the agent's thread: keep it
+        short. Where it fails, that is logged, and the payment waits all the same. AGENTPAY_APPROVAL_HOOK names a
+        command that is told in the same way, in every process.
+        """
+        self._engine.telling.on_approval(callback)
+
     def list_approvals(self, status: ApprovalStatus | None = "pending", *, limit: int = 100) -> tuple[Approval, ...]:
         """Approvals in one state, or all; the newest first."""
         return self._engine.store.read(lambda tx: approvals.listed(tx, status, limit))
@@ -123,14 +154,92 @@ class Operations:
         policy = read_policy(source)
         return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
 
+    def enrol_agent(self, agent: str) -> bool:
+        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it is already.
+
+        What it spent stays counted where its enrolment is taken back.
+        """
+        who = identifier(agent, "agent")
+        return self._engine.store.write(lambda tx: enrolments.enrol(tx, who, OPERATOR, tx.now()))
+
+    def withdraw_agent(self, agent: str) -> bool:
+        """Take an agent's enrolment back. False where it had none."""
+        return self._engine.store.write(lambda tx: enrolments.withdraw(tx, agent, OPERATOR, tx.now()))
+
+    def enrolled_agents(self) -> tuple[str, ...]:
+        """Every enrolled agent."""
+        return self._engine.store.read(enrolments.listed)
+
+    def explain(self, agent: str, source: PolicySource | None = None) -> tuple[str, ...]:
+        """The rules for an agent in plain sentences, by the active policy or by another one.
+
+        Raises:
+            NotFound: no policy is active, and none is given.
+            PolicyError, ConfigurationError: the source is no policy.
+        """
+        from agentpay_policies.explain import explain
+
+        return explain(self._policy(source), identifier(agent, "agent"))
+
+    def simulate(self, agent: str, operation: str, **request: Unpack[Asked]) -> Simulation:
+        """What would be decided now about a request of an agent's: no hold is taken, and nothing is written.
+
+        `operation` is a tool's name. The request is in the words of the tools: customer, amount, currency, payee,
+        provider, method, distinct_from, plan, quantity, cost, and of a refund payment_id.
+
+        Raises:
+            ValidationError, NotFound, ProviderUnknown, ProviderUnsupported: as the verb itself would refuse it.
+        """
+        return simulate(self._engine, Wanted(agent, operation, **request))
+
+    def backtest(self, source: PolicySource, since: datetime | timedelta | None = None) -> Report:
+        """What another policy would have said to the requests of the past: what it would newly deny, park or allow.
+
+        `since` is a moment, or how long ago. What was spent before it is not counted.
+
+        Raises:
+            PolicyError, ConfigurationError: the source is no policy.
+            ValidationError: there are too many requests: begin later.
+        """
+        from agentpay_policies.backtest import compare_decisions
+
+        policy = self._policy(source)
+        past = self._engine.store.read(
+            lambda tx: replaying.recorded(tx, tx.now() - since if isinstance(since, timedelta) else since)
+        )
+        return compare_decisions(past, policy)
+
+    def policy_differences(self, old: PolicySource | None, new: PolicySource | None) -> tuple[Change, ...]:
+        """Everything that `new` allows more than `old`, then everything that it allows less. None is the active one."""
+        from agentpay_policies.compare import differences
+
+        return differences(self._policy(old), self._policy(new))
+
     def halt(self, agent: str | None = None, *, reason: str) -> None:
         """Stop an agent, or all of them: every decision from now on is a denial. What is under way goes on."""
         identifier(reason, "reason", longest=500)
         self._engine.store.write(lambda tx: halts.halt(tx, agent, reason, OPERATOR, tx.now()))
 
     def resume(self, agent: str | None = None) -> bool:
-        """Let an agent, or all of them, go on. False where there was no such halt."""
-        return self._engine.store.write(lambda tx: halts.resume(tx, agent, OPERATOR, tx.now()))
+        """Let an agent, or all of them, go on. False where there was no such halt.
+
+        Raises:
+            ReconcileFirst: all of them, and the database is a restored or imported copy that was not reconciled yet.
+        """
+
+        def write(tx: Tx) -> bool | ReconcileFirst:
+            refused = epochs.check_reconciled(tx) if agent is None else None
+            return refused or halts.resume(tx, agent, OPERATOR, tx.now())
+
+        done = self._engine.store.write(write)
+        if isinstance(done, ReconcileFirst):
+            raise done
+        return done
+
+    def declare_restored(self) -> int:
+        """Say that the database is a restored copy where it cannot know, such as after `pg_restore` or a plain copy of
+        the file: it is halted, in a new epoch, whose number is returned. See `agentpay.manager.epochs`."""
+        return self._engine.store.write(epochs.declare_restored)
 
     def halts(self) -> tuple[Halt, ...]:
         """Who is halted, and why."""
@@ -236,6 +345,15 @@ class Operations:
         """Customers by their ids, from behind the one called `after`."""
         return tuple(self._engine.store.read(lambda tx: customers.listed(tx, limit, after)))
 
+    def erase_customer(self, customer: str) -> Erasure:
+        """Erase who a customer is; what was paid stays, and books and audit stay valid. See `agentpay.manager.erasing`.
+
+        Raises:
+            NotFound: there is no such customer.
+            Conflict: a subscription is alive, or a payment or refund open; nothing was erased.
+        """
+        return erasing.erase(self._engine, customer)
+
     def credits_of(self, customer: str) -> tuple[Money, ...]:
         """The credits that a customer has left, by currency."""
 
@@ -254,6 +372,33 @@ class Operations:
         """The refunds of a payment, the first first."""
         return self._engine.payments.refunds_of(payment_id)
 
+    def disputes(
+        self, payment_id: str | None = None, *, status: str | None = None, limit: int = 100
+    ) -> tuple[Dispute, ...]:
+        """Disputes and reversals, of one payment or in one state where named, the newest first."""
+
+        def read(tx: Tx) -> tuple[Dispute, ...]:
+            rows = payment_queries.disputes(tx, payment_id=payment_id, status=status, limit=limit)
+            return tuple(dispute_view(row) for row in rows)
+
+        return self._engine.store.read(read)
+
+    def webhook_events(self, status: EventStatus | None = None, *, limit: int = 50) -> tuple[ReceivedEvent, ...]:
+        """The webhooks that were received, the newest first; with `status`, those that wait, for example."""
+        return self._engine.webhooks.listed(status, limit)
+
+    def retry_webhooks(self, *, limit: int = 1000) -> RetryReport:
+        """Try the waiting webhooks again whose time has come."""
+        return self._engine.webhooks.retry_waiting(limit)
+
+    def retry_webhook(self, event_id: str) -> WebhookReceipt:
+        """Try one webhook again, by our id of it, also where it was given up. Nothing is applied twice.
+
+        Raises:
+            NotFound: there is no such event.
+        """
+        return self._engine.webhooks.retry(event_id)
+
     def capabilities(self) -> Mapping[str, Capabilities]:
         """What each provider can do."""
         return self._engine.providers.capabilities()
@@ -262,10 +407,10 @@ class Operations:
         """Whether the database, the policy and the providers answer. Asking never moves money."""
         engine = self._engine
 
-        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None]:
-            return policies.active_row(tx), payment_queries.oldest_unknown(tx)
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, datetime, int | None]:
+            return policies.active_row(tx), payment_queries.oldest_unknown(tx), tx.now(), epochs.unsettled(tx)
 
-        policy, oldest = engine.store.read(read)
+        policy, oldest, now, epoch = engine.store.read(read)
         answers = {provider.name: _asked(provider) for provider in engine.providers}
         return SystemHealth(
             ok=all(answer.ok for answer in answers.values()),
@@ -274,6 +419,8 @@ class Operations:
             policy=policy,
             providers=answers,
             oldest_unknown=oldest,
+            oldest_unknown_age=None if oldest is None else max(now - oldest, timedelta()),
+            halted_epoch=epoch,
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:
@@ -285,6 +432,10 @@ class Operations:
         from agentpay.doctor.checks import examine
 
         return examine(self._engine.store)
+
+    def worker(self, jobs: Sequence[Job] = JOBS, *, tell: Callable[[Ran], None] = lambda _: None) -> Worker:
+        """A worker for the background jobs of this database; `tell` hears of each look at one."""
+        return Worker(self._engine, jobs, tell=tell)
 
     def accept_clock(self) -> None:
         """Accept that the clock is behind what the database has seen: the past was the mistake. Audited."""
@@ -306,6 +457,14 @@ class Operations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _policy(self, source: PolicySource | None) -> Policy:
+        if source is not None:
+            return read_policy(source)
+        policy = self._engine.store.read(active.policy)
+        if policy is None:
+            raise NotFound("No policy is active.", next_step="Apply one: agentpay policy apply FILE")
+        return policy
 
     def _tools_for(self, agent: str) -> frozenset[ToolName]:
         policy = self._engine.store.read(active.policy)

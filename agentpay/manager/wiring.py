@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -12,12 +11,16 @@ from agentpay.billing.purposes import purposes
 from agentpay.billing.renewing import Renewing
 from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
+from agentpay.customers import setups
 from agentpay.customers.setups import Setups
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
-from agentpay.payments.asks import Purpose
+from agentpay.manager import epochs
+from agentpay.manager.telling import Telling
+from agentpay.payments import queries as payment_queries
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
+from agentpay.payments.outside import Outside
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
 from agentpay.payments.sending import Sending
@@ -29,8 +32,11 @@ from agentpay.spending.gate import Gate
 from agentpay.spending.throttle import Throttle
 from agentpay.storage.schema import install
 from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.service import UsageTracker
+from agentpay.webhooks.applying import Applying
+from agentpay.webhooks.service import Webhooks
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Engine:
     credits: Credits
     access: AccessService
     setups: Setups
+    telling: Telling
+    webhooks: Webhooks
 
 
 def wire(
@@ -73,12 +81,27 @@ def wire(
     ids = ids or RandomIds()
     throttle = throttle or Throttle()
     installation = install(store, mode=providers.mode)
+    if installation.is_copy:
+        store.write(epochs.begin_of_copy)
     if not store.read(providers.stamped):
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
+    telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings)
+    settling = Settling(ids, meanings)
+    recovery = Recovery(store, providers, settling, time.monotonic)
+    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling), owner_of_page))
+    payments = Payments(
+        store=store,
+        providers=providers,
+        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
+        refunding=Refunding(ids, gate, throttle, attempts, providers),
+        sending=Sending(store, attempts, settling, time.monotonic, webhooks.attempt_settled),
+        settling=settling,
+        recovery=recovery,
+        waits=telling.waits,
+    )
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -96,25 +119,14 @@ def wire(
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
         setups=Setups(store, ids, providers),
+        telling=telling,
+        webhooks=webhooks,
     )
 
 
-def _payments(
-    store: Store,
-    providers: Providers,
-    ids: Ids,
-    gate: Gate,
-    throttle: Throttle,
-    attempts: Attempts,
-    meanings: Mapping[str, Purpose],
-) -> Payments:
-    settling = Settling(ids, gate, meanings)
-    return Payments(
-        store=store,
-        providers=providers,
-        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
-        refunding=Refunding(ids, gate, throttle, attempts, providers),
-        sending=Sending(store, attempts, settling, time.monotonic),
-        settling=settling,
-        recovery=Recovery(store, providers, settling, time.monotonic),
-    )
+def owner_of_page(tx: Tx, page: str) -> str | None:
+    """Our id of the customer who was given a page: one to save a method on, or the checkout of a plan, which keeps the
+    method too. None where it is no page of ours."""
+    if page.startswith("pay_"):
+        return payment_queries.customer_of(tx, page)
+    return setups.owner(tx, page)

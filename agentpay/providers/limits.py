@@ -52,6 +52,11 @@ def check_setup(provider: PaymentProvider, method: str | None = None) -> None:
         raise ProviderUnsupported(f"{provider.name} has no method {method[:60]!a}.")
 
 
+def fitting(provider: PaymentProvider, memo: str | None) -> str | None:
+    """As much of a memo as the provider carries to the payee; None where it carries none."""
+    return (memo or "")[: provider.capabilities().longest_memo].rstrip() or None
+
+
 def check_refund(provider: PaymentProvider, *, partial: bool) -> None:
     """Check a refund against the provider's capabilities. `partial`: less than all that was captured.
 

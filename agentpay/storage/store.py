@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from agentpay.clock import Clock
 from agentpay.errors import NestedWrite, StorageError
 from agentpay.ids import Ids, RandomIds
-from agentpay.storage.backends import POSTGRES_NOW, Backend, backend_for
+from agentpay.storage.backends import POSTGRES_NOW, Backend, Holding, backend_for
 from agentpay.storage.faults import connection_lost, may_run_again, translated, unreachable
 from agentpay.storage.tables import WriteRow
 from agentpay.storage.transaction import Tx
@@ -158,9 +158,42 @@ class Store:
         tx = Tx(conn, dialect=self._backend.dialect, time=now)
         return tx.insert_new(WriteRow, id=write_id, at=now() if self.dialect == "sqlite" else POSTGRES_NOW)
 
+    def trial(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` as a write would run now, return its value, and undo whatever it did: nothing is kept.
+
+        Raises:
+            NestedWrite, ClockWentBack, StorageError: as `write`.
+        """
+        if getattr(self._writing, "now", False):
+            raise NestedWrite("A trial was begun inside a write.")
+        self._writing.now = True
+        values: list[T] = []
+        try:
+            with self._backend.writing(accept_clock=False) as (conn, now):
+                values.append(fn(Tx(conn, dialect=self._backend.dialect, time=now)))
+                raise _Undone
+        except _Undone:
+            return values[-1]
+        except sa.exc.SQLAlchemyError as exc:
+            raise translated(exc) from exc
+        finally:
+            self._writing.now = False
+
+    def holding(self, name: str) -> Holding:
+        """Hold the work of a name, over all processes on this database, for as long as the block runs; see `Backend`.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._backend.holding(name)
+
     def close(self) -> None:
         """Close every connection; a private temporary database is removed."""
         self._backend.close()
+
+
+class _Undone(Exception):
+    """What a trial did is undone."""
 
 
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()

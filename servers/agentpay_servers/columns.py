@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from agentpay.billing.credits import CreditGrant
     from agentpay.billing.usage_bills import Bill
     from agentpay.customers.models import Customer
-    from agentpay.payments.models import Payment, Refund
+    from agentpay.payments.models import Dispute, Payment, Refund
     from agentpay.plans.models import PaymentPlan
+    from agentpay.spending.cards import Asking, Card
     from agentpay.spending.models import Approval, Approver
+    from agentpay.spending.standing import Standing
     from agentpay.subscriptions.models import Subscription
     from agentpay.usage.models import FeatureUsage, UsageRecord
+    from agentpay.webhooks.models import ReceivedEvent
     from agentpay_policies.money import Money, Price
+
+
+def _disputed(payment: Payment) -> str:
+    return money(payment.disputed, payment.currency) if payment.disputed else ""
+
 
 PLANS: Final[Sequence[Column[PaymentPlan]]] = (
     Column("id", lambda plan: plan.id),
@@ -26,6 +34,7 @@ PLANS: Final[Sequence[Column[PaymentPlan]]] = (
     Column("price", lambda plan: plan.price, lambda plan: money(plan.price, plan.currency)),
     Column("currency", lambda plan: plan.currency, since="json"),
     Column("billing_period", lambda plan: plan.billing_period and plan.billing_period.value),
+    Column("term", lambda plan: plan.term, since="record"),
     Column("price_per_request", lambda plan: plan.price_per_request),
     Column("requests_per_period", lambda plan: plan.requests_per_period),
     Column("free_requests", lambda plan: plan.free_requests),
@@ -53,6 +62,8 @@ SUBSCRIPTIONS: Final[Sequence[Column[Subscription]]] = (
     Column("period_start", lambda one: one.period_start, since="record"),
     Column("period_end", lambda one: one.period_end),
     Column("cancel_at_period_end", lambda one: one.cancel_at_period_end, since="record"),
+    Column("term", lambda one: one.term, since="record"),
+    Column("ends_at", lambda one: one.ends_at, since="record"),
     Column("group", lambda one: one.group, since="record"),
     Column("payment_id", lambda one: one.payment_id),
     Column("payment_status", lambda one: one.payment_status, since="record"),
@@ -70,6 +81,7 @@ PAYMENTS: Final[Sequence[Column[Payment]]] = (
     Column("amount", lambda payment: payment.amount, lambda payment: money(payment.amount, payment.currency)),
     Column("currency", lambda payment: payment.currency, since="json"),
     Column("refunded", lambda payment: payment.refunded, lambda payment: money(payment.refunded, payment.currency)),
+    Column("disputed", lambda payment: payment.disputed, lambda payment: _disputed(payment), since="record"),
     Column("direction", lambda payment: payment.direction, since="record"),
     Column("payee", lambda payment: payment.payee),
     Column("provider", lambda payment: payment.provider),
@@ -88,15 +100,49 @@ PAYMENTS: Final[Sequence[Column[Payment]]] = (
 REFUNDS: Final[Sequence[Column[Refund]]] = (
     Column("id", lambda refund: refund.id),
     Column("payment_id", lambda refund: refund.payment_id),
-    Column("status", lambda refund: refund.status),
+    Column("status", lambda refund: refund.status, lambda refund: refund.status + " (came back)" * refund.returned),
     Column("amount", lambda refund: refund.amount, lambda refund: money(refund.amount, refund.currency)),
     Column("currency", lambda refund: refund.currency, since="json"),
     Column("reason", lambda refund: refund.reason),
+    Column("at_provider", lambda refund: refund.at_provider),
+    Column("returned", lambda refund: refund.returned, since="json"),
     Column("created_at", lambda refund: refund.created_at),
     Column("approval_id", lambda refund: refund.approval_id, since="record"),
     Column("expires_at", lambda refund: refund.expires_at, since="record"),
     Column("replayed", lambda refund: refund.replayed, since="record"),
     Column("next_step", lambda refund: refund.next_step, since="record"),
+)
+
+DISPUTES: Final[Sequence[Column[Dispute]]] = (
+    Column("id", lambda one: one.id),
+    Column("kind", lambda one: one.kind),
+    Column("status", lambda one: one.status),
+    Column("payment_id", lambda one: one.payment_id),
+    Column("amount", lambda one: one.amount, lambda one: money(one.amount, one.currency)),
+    Column("withdrawn", lambda one: one.withdrawn, lambda one: money(one.withdrawn, one.currency)),
+    Column("currency", lambda one: one.currency, since="json"),
+    Column("reason", lambda one: one.reason),
+    Column("provider", lambda one: one.provider, since="json"),
+    Column("reference", lambda one: one.reference, since="json"),
+    Column("created_at", lambda one: one.created_at),
+    Column("updated_at", lambda one: one.updated_at, since="json"),
+)
+
+WEBHOOKS: Final[Sequence[Column[ReceivedEvent]]] = (
+    Column("id", lambda one: one.id),
+    Column("status", lambda one: one.status),
+    Column("provider", lambda one: one.provider),
+    Column("kind", lambda one: one.kind),
+    Column(
+        "changed",
+        lambda one: [{"object_id": change.object_id, "change": change.change} for change in one.changed],
+        lambda one: [f"{change.change} {change.object_id}" for change in one.changed],
+    ),
+    Column("received_at", lambda one: one.received_at),
+    Column("next_try_at", lambda one: one.next_try_at),
+    Column("tries", lambda one: one.tries, since="json"),
+    Column("event_id", lambda one: one.event_id, since="json"),
+    Column("created_at", lambda one: one.created_at, since="json"),
 )
 
 USAGE: Final[Sequence[Column[FeatureUsage]]] = (
@@ -176,6 +222,53 @@ APPROVALS: Final[Sequence[Column[Approval]]] = (
     Column("approvers", lambda one: one.approvers, since="record"),
     Column("url", lambda one: one.url, since="record"),
     Column("next_step", lambda one: one.next_step, since="json"),
+)
+
+CARD: Final[Sequence[Column[Card]]] = (
+    Column("id", lambda card: card.id),
+    Column("status", lambda card: card.status),
+    Column("operation", lambda card: card.operation),
+    Column("direction", lambda card: card.direction),
+    Column("amount", lambda card: money(card.amount, card.currency)),
+    Column("agent", lambda card: card.agent),
+    Column("customer", lambda card: card.customer),
+    Column("payee", lambda card: f"{card.payee} ({'NEW' if card.payee_is_new else 'known'})"),
+    Column("provider", lambda card: f"{card.provider}, account {card.account}, {card.mode} mode"),
+    Column("method", lambda card: card.method),
+    Column("plan", lambda card: card.plan),
+    Column("description", lambda card: card.description and f"“{card.description}”"),
+    Column("the payee reads", lambda card: card.memo and f"“{card.memo}”"),
+    Column("payment", lambda card: card.payment_id),
+    Column("refund of", lambda card: card.refund_of),
+    Column("asked at", lambda card: card.created_at),
+    Column("expires at", lambda card: card.expires_at),
+    Column("votes", lambda card: f"{card.votes} of {card.needed}"),
+    Column(
+        "today",
+        lambda card: (
+            f"the agent collected {card.today.collected} and sent {card.today.sent}; {card.today.waiting} wait"
+        ),
+    ),
+)
+"""As people read a card; its JSON is `Card.as_data()`."""
+
+ASKING: Final[Sequence[Column[Asking]]] = (
+    Column("rule", lambda one: one.rule),
+    Column("asks", lambda one: one.sentence or f"{one.quorum} of {', '.join(one.members)}"),
+    Column("approved_by", lambda one: one.approved_by),
+)
+
+STANDINGS: Final[Sequence[Column[Standing]]] = (
+    Column("rule", lambda one: one.rule),
+    Column("counts", lambda one: one.subject),
+    Column("window", lambda one: one.window),
+    Column("limit", lambda one: one.limit),
+    Column("used", lambda one: one.used),
+    Column("held", lambda one: one.held),
+    Column("remaining", lambda one: one.remaining),
+    Column("asked", lambda one: one.asked),
+    Column("fits", lambda one: one.fits, lambda one: "yes" if one.fits else "NO"),
+    Column("shared", lambda one: one.shared, since="json"),
 )
 
 APPROVERS: Final[Sequence[Column[Approver]]] = (

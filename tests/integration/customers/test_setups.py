@@ -8,9 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from agentpay.customers import setups
+from agentpay.customers.tables import CustomerSetupRow
 from agentpay.errors import ProviderError, ValidationError
 from agentpay.providers.base import SetupOrder, SetupPage
 from agentpay.providers.mock import MockProvider
+from agentpay.storage.types import table
 from support.bench import Bench, code_of
 from support.bench_fixtures import MakeBench
 from support.scripted import ScriptedProvider
@@ -67,6 +69,14 @@ def test_a_page_is_made_once_per_key_and_it_is_known_whose_it_is(make_bench: Mak
     assert begin(bench, idempotency_key="two").reference != page.reference
 
 
+def test_a_page_goes_with_its_customer(make_bench: MakeBench) -> None:
+    bench, provider = asking(make_bench)
+    begin(bench)
+    bench.manager.erase_customer("ana")
+    assert not bench.rows(sa.select(table(CustomerSetupRow)))
+    assert code_of(lambda: begin(bench)) == "CONFLICT" and len(provider.orders) == 1
+
+
 def test_a_linked_customer_is_named_as_the_provider_does(make_bench: MakeBench) -> None:
     bench, provider = asking(make_bench)
     bench.manager.link_customer("ana", "asked", "theirs")
@@ -101,7 +111,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     bench = make_bench(providers=(ScriptedProvider(),))
     assert code_of(lambda: begin(bench, **{"provider": "mock", **bad})) == code
-    assert bench.manager.list_customers() == () and not bench.rows(sa.text("SELECT id FROM customer_setups"))  # type: ignore[arg-type]
+    assert bench.manager.list_customers() == () and not bench.rows(sa.select(table(CustomerSetupRow)))
 
 
 def test_the_key_names_one_page(make_bench: MakeBench) -> None:
