@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,13 @@ class Shop:
         return self.bench.bot.charge(
             customer, amount, "USD", description="x", idempotency_key=key or customer, provider="stripe"
         )
+
+    def deliver(self) -> None:
+        """Deliver every webhook that Stripe has, in any order, each twice."""
+        events = self.fake.events() * 2
+        random.Random(7).shuffle(events)
+        for event in events:
+            self.bench.manager.receive_webhook("stripe", *self.fake.signed(event))
 
     def moved(self, kind: str = "charge") -> int:
         return sum(one.units for one in self.fake.effects() if one.kind == kind)
@@ -167,12 +175,42 @@ def test_a_plan_is_paid_on_a_page_and_renewed_without_its_customer(shop: Shop) -
     assert made.status == "requires_action" and not shop.bench.manager.check_access("ana", "api")
     page = str(shop.bench.attempts(made.id)[-1].reference)
     shop.fake.customer_acts(page)
-    assert shop.bench.manager.verify_payment(made.id).status == "succeeded"
-    assert shop.bench.manager.check_access("ana", "api")
-    shop.bench.manager.link_customer("ana", "stripe", shop.fake.pages.pages[page]["customer"])
+    shop.deliver()
+    assert shop.bench.manager.check_access("ana", "api"), "the webhook says that it is paid, and which customer paid"
     shop.bench.later(days=29)
     shop.bench.manager.renew_subscription("ana", idempotency_key="second", provider="stripe")
     assert shop.moved() == 2000 and shop.bench.manager.is_subscribed("ana", "pro")
+
+
+@on_sqlite
+@pytest.mark.parametrize("fault", ["drop_after", "500_after", "html_after"])
+def test_a_lost_answer_is_told_by_a_webhook_and_counted_once(shop: Shop, fault: Any) -> None:
+    shop.linked("ana")
+    shop.fake.fail(fault, op="confirm")
+    unknown = shop.charge("ana")
+    assert unknown.status == "unknown"
+    shop.deliver()
+    shop.bench.later(seconds=10)
+    shop.bench.manager.reconcile()
+    payment = shop.bench.manager.get_payment(unknown.id)
+    assert payment.status == "succeeded" and not payment.late and shop.moved() == 500
+
+
+def test_what_stripe_tells_of_refunds_and_disputes_is_kept(shop: Shop) -> None:
+    shop.linked("ana")
+    paid = shop.charge("ana")
+    reference = str(shop.bench.attempts(paid.id)[-1].reference)
+    shop.bench.manager.refund(paid.id, "1.00", idempotency_key="ours")
+    with shop.fake.books.lock:  # somebody refunds a part in Stripe's own dashboard
+        shop.fake.books.create_refund({"payment_intent": reference, "amount": "150"}, None)
+    shop.deliver()
+    assert str(shop.bench.manager.get_payment(paid.id).refunded) == "2.50"
+    shop.fake.books.dispute(reference, units=250)
+    shop.deliver()
+    shop.fake.books.dispute(reference, status="lost")
+    shop.deliver()
+    (lost,) = shop.bench.manager.disputes()
+    assert (lost.status, str(lost.amount)) == ("lost", "2.50")
 
 
 def test_customers_are_linked_get_a_page_to_save_a_method_and_a_portal(shop: Shop) -> None:
@@ -183,8 +221,9 @@ def test_customers_are_linked_get_a_page_to_save_a_method_and_a_portal(shop: Sho
     assert manager.setup_payment_method("ana", provider="stripe", idempotency_key="s", **URLS) == page
     shop.fake.customer_acts(page.reference)
     customer = shop.fake.pages.pages[page.reference]["customer"]
-    manager.link_customer("ana", "stripe", customer)
-    assert shop.charge("ana").status == "succeeded"
+    shop.deliver()
+    assert shop.charge("ana").status == "succeeded", "the webhook linked the customer whose page it was"
+    assert customer in {one.params["customer"] for one in shop.fake.seen() if one.op == "create"}
     assert manager.customer_portal("ana", provider="stripe", return_url=URLS["success_url"]).startswith(
         "https://billing."
     )
