@@ -72,7 +72,7 @@ class StripeProvider(Plain):
         self._wire = Wire(config.api_key, base_url=config.base_url, timeouts=timeouts)
         self._flow = Flow(self._wire, config, clock or SystemClock())
         self._lookup = Lookup(self._wire)
-        self._lease = lease
+        self._capabilities = _capabilities(config, lease)
 
     def __repr__(self) -> str:
         return f"StripeProvider(account={self.account!r}, mode={self.mode!r})"
@@ -90,20 +90,7 @@ class StripeProvider(Plain):
         return self._config.mode
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(
-            currencies=CURRENCIES,
-            payees=frozenset({"self", "stripe"}),
-            checkout=True,
-            saved_methods=True,
-            methods=requests.STABLECOINS,
-            minimum=minimum(),
-            maximum=maximum(),
-            key_life=KEY_LIFE,
-            lease=self._lease,
-            consistent_lookup=True,
-            longest_memo=_LONGEST_MEMO,
-            webhooks=bool(self._config.webhook_secrets),
-        )
+        return self._capabilities
 
     def health(self) -> Health:
         balance = self._wire.balance()
@@ -215,6 +202,23 @@ class StripeProvider(Plain):
 
     def close(self) -> None:
         self._wire.close()
+
+
+def _capabilities(config: StripeConfig, lease: timedelta) -> Capabilities:
+    return Capabilities(
+        currencies=CURRENCIES,
+        payees=frozenset({"self", "stripe"}),
+        checkout=True,
+        saved_methods=True,
+        methods=requests.STABLECOINS,
+        minimum=minimum(),
+        maximum=maximum(),
+        key_life=KEY_LIFE,
+        lease=lease,
+        consistent_lookup=True,
+        longest_memo=_LONGEST_MEMO,
+        webhooks=bool(config.webhook_secrets),
+    )
 
 
 def from_settings(

@@ -48,7 +48,7 @@ class Lookup:
             return self._page(reference)
         known = reference.request.get("intent") or (reference.reference if _is_intent(reference.reference) else None)
         if known is not None:
-            return _found(self.wire.intent(str(known)), begun_only=op in ("create",))
+            return _found(self.wire.intent(str(known)), begun_only=op == "create")
         mine = _by_key(self.wire.intents(_made_then(reference)), reference.key)
         return NotFound() if mine is None else _found(mine, begun_only=op == "create")
 

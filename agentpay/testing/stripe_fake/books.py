@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -348,6 +347,3 @@ class Books:
         method = self.methods[method_id]
         before, method["customer"] = {"customer": method["customer"]}, None
         self.tell("payment_method.detached", method, before)
-
-
-Rule = Callable[[Json, str | None], Json]
