@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest mutants test-localstripe clean
+.PHONY: help demo test lint format imports types wheel pytest mutants soak test-localstripe clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -48,9 +48,13 @@ pytest: .venv/.dev
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
 
-# Deliberate faults of the policy language, each of which must make a test fail.
+# Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
+
+# The whole crash matrix, and random runs with kills, on both databases: half an hour. Shorter: make soak SOAK="--runs 2"
+soak: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 # A Stripe that nobody here wrote. Where its environment cannot be had, this says NOT RUN and is no failure.
 test-localstripe: .venv/.dev
