@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,18 +53,13 @@ def prepare(folder: Path, stage: Stage) -> Scene:
     """Make everything in a folder, as an operator would. The stage is closed with it."""
     url = f"sqlite:///{folder / 'agentpay.db'}"
     secret = RandomIds().secret()
-    try:
+    with ExitStack() as undo:
+        undo.callback(stage.close)
         manager = PaymentManager(url, provider=stage.provider, policy=POLICY)
-    except BaseException:
-        stage.close()
-        raise
-    try:
+        undo.callback(manager.close)
         manager.create_plan(PLAN)
         manager.enrol_approver(APPROVER, secret)
         config = client_config(AGENT, database_url=url, policy=POLICY, providers=[stage.name])
         stage.set(manager)
-    except BaseException:
-        manager.close()
-        stage.close()
-        raise
+        undo.pop_all()
     return Scene(url, manager, secret, config, stage)
