@@ -12,10 +12,13 @@ from agentpay.billing.purposes import purposes
 from agentpay.billing.renewing import Renewing
 from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
+from agentpay.customers import setups
+from agentpay.customers.setups import Setups
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
 from agentpay.manager import epochs
 from agentpay.manager.telling import Telling
+from agentpay.payments import queries as payment_queries
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
 from agentpay.payments.outside import Outside
@@ -32,6 +35,7 @@ from agentpay.spending.gate import Gate
 from agentpay.spending.throttle import Throttle
 from agentpay.storage.schema import install
 from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.service import UsageTracker
 from agentpay.webhooks.applying import Applying
@@ -56,6 +60,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    setups: Setups
     telling: Telling
     webhooks: Webhooks
 
@@ -95,7 +100,7 @@ def wire(
     sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
     replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
     recovery = Recovery(store, providers, settling, replaying, monotonic)
-    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling)))
+    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling), owner_of_page))
     payments = Payments(
         store=store,
         providers=providers,
@@ -123,6 +128,15 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        setups=Setups(store, ids, providers),
         telling=telling,
         webhooks=webhooks,
     )
+
+
+def owner_of_page(tx: Tx, page: str) -> str | None:
+    """Our id of the customer who was given a page: one to save a method on, or the checkout of a plan, which keeps the
+    method too. None where it is no page of ours."""
+    if page.startswith("pay_"):
+        return payment_queries.customer_of(tx, page)
+    return setups.owner(tx, page)

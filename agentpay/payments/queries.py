@@ -53,6 +53,12 @@ def refund(tx: Tx, refund_id: str, *, lock: bool = False) -> Row:
     return rows[0]
 
 
+def customer_of(tx: Tx, payment_id: str) -> str | None:
+    """Our id of the customer of a payment; None where there is no such payment."""
+    found: str | None = tx.scalar(sa.select(_P.customer_id).where(_P.id == payment_id))
+    return found
+
+
 def update_payment(tx: Tx, payment_id: str, **values: Any) -> None:
     """Change columns of a payment."""
     tx.execute(sa.update(PAYMENTS).where(_P.id == payment_id).values(**values))

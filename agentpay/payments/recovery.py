@@ -151,6 +151,7 @@ def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -
         step=attempt.step,
         request=stored_request(attempt),
         reference=reference,
+        sent_at=attempt.sent_at,
     )
     try:
         return provider.lookup(asked)

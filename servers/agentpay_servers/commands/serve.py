@@ -16,14 +16,19 @@ def register(app: typer.Typer) -> None:
     app.command()(mcp)
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    provider: Annotated[
+        str, typer.Option("--provider", metavar="NAME", help="mock, or stripe: its test mode, or without a key ours.")
+    ] = "mock",
+    as_json: AsJson = False,
+) -> None:
     """Show the main job, end to end, with no set-up.
 
     An agent pays through a real MCP server, the policy decides, a person approves; on a database of its own.
     """
     from agentpay_servers.demo import run
 
-    code = run(json=as_json)
+    code = run(json=as_json, provider=provider)
     if code:
         raise typer.Exit(int(code))
 
