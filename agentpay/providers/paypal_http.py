@@ -1,0 +1,105 @@
+"""The one way to PayPal for both of its SDKs: a session with an end to everything.
+
+A plain `requests` time-out runs anew with every byte, follows redirects with the request, takes passwords from a file
+in the user's home, and reads an answer of any size. Here a whole exchange ends by a deadline, there are no redirects,
+credentials are only ours, and an answer has at most 4 MB.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+_CHUNK: Final = 16 * 1024
+_BEFORE_SENDING: Final = (ConnectTimeoutError, NewConnectionError, NameResolutionError, ProxyError)
+
+
+class NotReached(Exception):
+    """No connection came about, so nothing was sent."""
+
+
+class NoReply(Exception):
+    """The request may have arrived; no whole answer came back."""
+
+
+def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No other credentials than those that the request has."""
+    return request
+
+
+class Session(requests.Session):
+    """A session in which each exchange takes at most `timeout` seconds, and a little for the last read to end.
+
+    Safe to share between threads, as far as `requests` is. Nothing of a request or an answer is logged.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self.auth = _as_given  # otherwise a .netrc in somebody's home takes the place of our token
+        self.mount("https://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+        self.mount("http://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - none is followed
+        """Nowhere: a redirect is an answer as it stands."""
+        return None
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request and read the whole answer before the deadline.
+
+        Raises:
+            NotReached: there was no connection.
+            NoReply: anything else that is no whole answer.
+        """
+        end = time.monotonic() + self.timeout
+        given = {**kwargs, "stream": True, "timeout": self.timeout}
+        try:
+            response = super().send(request, **given)
+        except (requests.ConnectionError, requests.Timeout) as exc:
+            raise _failure(exc) from None
+        except (requests.RequestException, HTTPError, OSError) as exc:
+            raise NoReply(type(exc).__name__) from None
+        try:
+            response._content = _read(response, end)
+        finally:
+            response.close()
+        return response
+
+
+def _read(response: requests.Response, end: float) -> bytes:
+    read = b""
+    try:
+        for chunk in response.iter_content(_CHUNK):
+            read += chunk
+            if len(read) > MOST_BYTES:
+                raise NoReply("the answer is too long")
+            if time.monotonic() > end:
+                raise NoReply("the answer took too long")
+    except (requests.RequestException, HTTPError, OSError) as exc:
+        raise NoReply(type(exc).__name__) from None
+    return read
+
+
+def _failure(exc: requests.RequestException) -> NotReached | NoReply:
+    """Whether the request can have left. A connection that was kept open and broke proves nothing."""
+    cause: Any = exc.args[0] if exc.args else exc
+    reason: Any = getattr(cause, "reason", cause)
+    if isinstance(reason, SSLError) and reason.args and isinstance(reason.args[0], ssl.SSLCertVerificationError):
+        return NotReached("its certificate is not trusted")
+    if isinstance(reason, _BEFORE_SENDING):
+        return NotReached(type(reason).__name__)
+    return NoReply(type(reason).__name__)
