@@ -1,8 +1,8 @@
 """Calls to PayPal: which SDK makes which, tokens, and what came back as a plain value.
 
 Orders, captures, refunds, the vault, subscriptions and the search of transactions go through `paypal-server-sdk`;
-payouts and webhooks through `paypalrestsdk` (see `paypal_rest`). Each request is sent once. It is sent a second time only after
-a 401, which says that PayPal did not take it, with a new token.
+payouts and webhooks through `paypalrestsdk` (see `paypal_rest`). Each request is sent once, and a second time only
+after a 401, which says that PayPal did not take it, with a new token.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ class Client:
         """Have events sent to an address."""
         return self._rest("POST", "/v1/notifications/webhooks", body)
 
-    def verify_webhook(self, body: Mapping[str, object]) -> Answer:
-        """Ask PayPal whether a webhook is its own."""
+    def verify_webhook(self, body: str) -> Answer:
+        """Ask PayPal whether a webhook is its own. The question is JSON as text: its event must stay as it came."""
         return self._rest("POST", "/v1/notifications/verify-webhook-signature", body)
 
     def event(self, event_id: str) -> Answer:
@@ -253,7 +253,7 @@ class Client:
         return _reply(response.status_code, response.text)
 
     def _rest(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, request_id: str | None = None
+        self, method: str, path: str, body: Mapping[str, object] | str | None = None, request_id: str | None = None
     ) -> Answer:
         headers = {} if request_id is None else {"PayPal-Request-Id": request_id}
         try:

@@ -60,8 +60,7 @@ def _order(kind: str, found: Resource) -> News | None:
     ref, mark = reference("order", found.get("id")), reading.mark_of(found)
     if ref is None or mark is None:
         return None
-    outcome = Pending(ref) if kind == "CHECKOUT.ORDER.APPROVED" else reading.order(found)
-    return _attempt(outcome, mark, ref=ref, parent=ref)
+    return _attempt(Pending(ref) if kind == "CHECKOUT.ORDER.APPROVED" else reading.order(found), mark, ref)
 
 
 def _approval_reversed(_kind: str, found: Resource) -> News | None:
@@ -74,21 +73,19 @@ def _approval_reversed(_kind: str, found: Resource) -> News | None:
 
 
 def _capture(_kind: str, found: Resource) -> News | None:
-    mark, ref = Mark.read(found.get("custom_id")), reference("capture", found.get("id"))
-    if mark is None or ref is None:
-        return None
-    return _attempt(reading.capture(found), mark, ref=ref, parent=_related(found, "order_id", "order"))
+    mark = Mark.read(found.get("custom_id"))
+    return None if mark is None else _attempt(reading.capture(found), mark, _related(found, "order_id", "order"))
 
 
-def _attempt(outcome: Outcome, mark: Mark, *, ref: str, parent: str | None) -> News | None:
-    """News of a charge. Of one in two steps the mark names the attempt that made the order, and what happened since
-    belongs to a later one: it is found by what PayPal calls it."""
-    if isinstance(outcome, Unknown):
+def _attempt(outcome: Outcome, mark: Mark, order: str | None) -> News | None:
+    """News of a charge. Of one in two steps the mark names the attempt that made the order; what was captured of it
+    belongs to a later one, which is found by what PayPal calls it, or by that order."""
+    ref = getattr(outcome, "reference", None)
+    if isinstance(outcome, Unknown) or ref is None:
         return None
-    ours = mark.steps == 1 or outcome == Pending(ref) == Pending(parent or "")
-    return AttemptNews(
-        "charge", outcome, key=mark.key if ours else None, reference=ref, parent=None if ref == parent else parent
-    )
+    if ref == order:
+        return AttemptNews("charge", outcome, key=mark.key, reference=ref)
+    return AttemptNews("charge", outcome, key=mark.key if mark.steps == 1 else None, reference=ref, parent=order)
 
 
 def _refund(_kind: str, found: Resource) -> News | None:

@@ -103,7 +103,7 @@ class Rest(paypalrestsdk.Api):  # type: ignore[misc]  # the SDK has no types
     def _asked(
         self, url: str, method: str, body: object, headers: Mapping[str, str] | None, refresh_token: str | None
     ) -> Any:
-        data = None if method == "GET" else json.dumps(body)
+        data = None if method == "GET" else body if isinstance(body, str) else json.dumps(body)
         all_headers = {**self.headers(refresh_token=refresh_token), **(headers or {})}
         return self.http_call(url, method, data=data, headers=all_headers)
 

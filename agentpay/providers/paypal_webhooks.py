@@ -58,7 +58,7 @@ class Verifier:
         _check_age(given["transmission_time"], now)
         event = _event(body)
         if self._by_endpoint:
-            self._ask(given, event, client)
+            self._ask(given, body, client)
         else:
             self._check(given, body, now)
         return event
@@ -74,9 +74,9 @@ class Verifier:
         except (InvalidSignature, ValueError):
             raise WebhookInvalid("The webhook's signature is not PayPal's for this webhook id.") from None
 
-    def _ask(self, given: Mapping[str, str], event: Mapping[str, Any], client: Client) -> None:
-        question = {**given, "webhook_id": self.webhook_id, "webhook_event": event}
-        answer = client.verify_webhook(question)
+    def _ask(self, given: Mapping[str, str], body: bytes, client: Client) -> None:
+        question = json.dumps({**given, "webhook_id": self.webhook_id}).removesuffix("}")
+        answer = client.verify_webhook(f'{question}, "webhook_event": {body.decode()}}}')
         if not (isinstance(answer, Reply) and answer.good):
             raise ProviderError("PayPal did not say whether the webhook is its own: it delivers it again.")
         if answer.body.get("verification_status") != "SUCCESS":
@@ -106,7 +106,7 @@ def _event(body: bytes) -> Mapping[str, Any]:
     if len(body) > LONGEST_BODY:
         raise WebhookInvalid("The webhook is too long.")
     try:
-        event = json.loads(body, parse_constant=_refuse)
+        event = json.loads(body.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise WebhookInvalid("The webhook is no JSON.") from None
     if not isinstance(event, dict):
