@@ -190,8 +190,10 @@ class PayPalProvider(Plain):
         if not (isinstance(before, Reply) and before.good):
             return _unread(before, reference)
         stands = reading.order(before.body)
-        if isinstance(stands, Unknown) and not reading.has_captures(before.body):
-            return Declined("order_mismatch", f"{stands.evidence}: nothing was captured.", reference)
+        if not reading.is_ours(before.body) and not reading.has_captures(before.body):
+            return Declined(
+                "order_mismatch", "PayPal's order is not what was ordered: nothing was captured.", reference
+            )
         if stands != Pending(reference):
             return stands
         answer = self._client.capture_order(order_id, request_id(steps.key))

@@ -152,6 +152,12 @@ def mark_of(found: Mapping[str, Any]) -> Mark | None:
     return next((mark for mark in marks if mark is not None), None)
 
 
+def is_ours(found: Mapping[str, Any]) -> bool:
+    """Whether an order carries our mark, and has the amount that the mark names."""
+    unit, mark = unit_of(found), mark_of(found)
+    return unit is not None and mark is not None and read(unit.get("amount")) == mark.money
+
+
 def has_captures(found: Mapping[str, Any]) -> bool:
     """Whether something was captured of any of its purchases."""
     units = found.get("purchase_units")
