@@ -83,7 +83,7 @@ class Session(requests.Session):
 def _read(response: requests.Response, end: float) -> bytes:
     read = b""
     try:
-        for chunk in response.iter_content(_CHUNK):
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):  # whatever is there: a full chunk may never be
             read += chunk
             if len(read) > MOST_BYTES:
                 raise NoReply("the answer is too long")
