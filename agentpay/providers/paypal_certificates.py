@@ -6,6 +6,7 @@ The address of the certificate comes with the webhook, so from anybody: nothing 
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from agentpay.errors import WebhookInvalid
@@ -35,7 +37,19 @@ def known_roots() -> list[x509.Certificate]:
     """The roots that the web trusts, as `certifi` has them."""
     import certifi
 
-    return x509.load_pem_x509_certificates(Path(certifi.where()).read_bytes())
+    end = b"-----END CERTIFICATE-----\n"
+    blocks = Path(certifi.where()).read_bytes().split(end)[:-1]
+    return [root for root in map(_root, (block + end for block in blocks)) if root is not None]
+
+
+def _root(pem: bytes) -> x509.Certificate | None:
+    """A root; None where it is of a form that is not allowed any more: PayPal's is none of those."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        try:
+            return x509.load_pem_x509_certificate(pem)
+        except (ValueError, CryptographyDeprecationWarning):
+            return None
 
 
 def known_intermediates() -> list[x509.Certificate]:

@@ -66,11 +66,10 @@ class Verifier:
     def _check(self, given: Mapping[str, str], body: bytes, now: datetime) -> None:
         crc = binascii.crc32(body) & 0xFFFFFFFF
         parts = (given["transmission_id"], given["transmission_time"], self.webhook_id, str(crc))
+        key = self._certificates.key(given["cert_url"], now)
         try:
             signature = base64.b64decode(given["transmission_sig"], validate=True)
-            self._certificates.key(given["cert_url"], now).verify(
-                signature, "|".join(parts).encode(), padding.PKCS1v15(), hashes.SHA256()
-            )
+            key.verify(signature, "|".join(parts).encode(), padding.PKCS1v15(), hashes.SHA256())
         except (InvalidSignature, ValueError):
             raise WebhookInvalid("The webhook's signature is not PayPal's for this webhook id.") from None
 

@@ -50,6 +50,10 @@ class Signing:
     ) -> Delivery:
         """An event as a webhook."""
         body = json.dumps(event, separators=(",", ":")).encode()
+        return self.signed_body(body, webhook_id=webhook_id, at=at, url=url)
+
+    def signed_body(self, body: bytes, *, webhook_id: str, at: datetime, url: str = CERTIFICATE_URL) -> Delivery:
+        """Any body as a webhook."""
         crc = binascii.crc32(body) & 0xFFFFFFFF
         number, sent = f"tr-{crc:08x}", at.strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{number}|{sent}|{webhook_id}|{crc}".encode()
