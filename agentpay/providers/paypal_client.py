@@ -186,7 +186,7 @@ class Client:
 
     def payment_token(self, vault_id: str) -> Answer:
         """A saved method."""
-        return self._call(lambda: self._sdk.vault.get_payment_token({"id": vault_id}))
+        return self._call(lambda: self._sdk.vault.get_payment_token(vault_id))
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 

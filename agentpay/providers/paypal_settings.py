@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from agentpay.errors import ConfigurationError, ModeMismatch
@@ -52,18 +52,16 @@ class PayPalSettings(SourcedSettings):
             raise ValueError("it is the address of a page: https://…")
         return value
 
-    @model_validator(mode="after")
-    def _both(self) -> PayPalSettings:
-        if (self.return_url is None) != (self.cancel_url is None):
-            raise ValueError("PAYPAL_RETURN_URL and PAYPAL_CANCEL_URL go together")
-        return self
-
     @property
     def urls(self) -> ReturnUrls | None:
-        """Where the payer of a plain charge comes back to."""
-        if self.return_url is None or self.cancel_url is None:
-            return None
-        return ReturnUrls(self.return_url, self.cancel_url)
+        """Where the payer of a plain charge comes back to.
+
+        Raises:
+            ConfigurationError: there is one address without the other.
+        """
+        if (self.return_url is None) != (self.cancel_url is None):
+            raise ConfigurationError("PAYPAL_RETURN_URL and PAYPAL_CANCEL_URL go together: give both, or none.")
+        return ReturnUrls(self.return_url, self.cancel_url) if self.return_url and self.cancel_url else None
 
 
 def checked_mode(mode: object, *, live: bool) -> Mode:
