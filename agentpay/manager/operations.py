@@ -21,7 +21,7 @@ from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
-from agentpay.spending import active, approvals, approvers, halts, policies
+from agentpay.spending import active, approvals, approvers, enrolments, halts, policies
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
@@ -116,6 +116,22 @@ class Operations:
         """
         policy = read_policy(source)
         return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
+
+    def enrol_agent(self, agent: str) -> bool:
+        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it was already.
+
+        What it spent stays counted where its enrolment is taken back.
+        """
+        who = identifier(agent, "agent")
+        return self._engine.store.write(lambda tx: enrolments.enrol(tx, who, OPERATOR, tx.now()))
+
+    def withdraw_agent(self, agent: str) -> bool:
+        """Take an agent's enrolment back. False where it had none."""
+        return self._engine.store.write(lambda tx: enrolments.withdraw(tx, agent, OPERATOR, tx.now()))
+
+    def enrolled_agents(self) -> tuple[str, ...]:
+        """Every enrolled agent."""
+        return self._engine.store.read(enrolments.listed)
 
     def halt(self, agent: str | None = None, *, reason: str) -> None:
         """Stop an agent, or all of them: every decision from now on is a denial. What is under way goes on."""
