@@ -94,8 +94,7 @@ def _refund(_kind: str, found: Resource) -> News | None:
     if charge is None or ref is None or money is None or status is None:
         return None
     mark = Mark.read(found.get("custom_id"))
-    # What PayPal refunds by a person's hand carries the mark of its charge, which names no refund of ours.
-    return RefundNews(charge, ref, money, status, key=None if mark is None or mark.money != money else mark.key)
+    return RefundNews(charge, ref, money, status, key=mark.key if mark is not None and mark.steps == 0 else None)
 
 
 def _reversal(_kind: str, found: Resource) -> News | None:

@@ -25,7 +25,7 @@ Wallet = Literal["paypal", "venmo"]
 WALLETS: Final[frozenset[str]] = frozenset({"paypal", "venmo"})
 
 _MARK: Final = re.compile(
-    r"(?P<key>[A-Za-z0-9_-]{1,90})\.(?P<steps>[12])\.(?P<value>[0-9.]{1,20})\.(?P<currency>[A-Z]{3})\Z"
+    r"(?P<key>[A-Za-z0-9_-]{1,90})\.(?P<steps>[0-2])\.(?P<value>[0-9.]{1,20})\.(?P<currency>[A-Z]{3})\Z"
 )
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _REFERENCE: Final = re.compile(r"(?P<thing>order|capture|refund|payout|dispute):(?P<id>[A-Za-z0-9_-]{1,64})\Z")
@@ -39,7 +39,8 @@ def request_id(key: str) -> str:
 
 @dataclass(frozen=True)
 class Mark:
-    """What PayPal keeps with a purchase or a refund of ours. `steps` is 2 where the payer approves first."""
+    """What PayPal keeps with a purchase or a refund of ours. `steps`: 1, or 2 where the payer approves first, and 0 of
+    a refund: what a person refunds at PayPal may carry the mark of its charge."""
 
     key: str
     steps: int

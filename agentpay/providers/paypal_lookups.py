@@ -22,7 +22,6 @@ _LISTED: Final = timedelta(days=30)
 """How far back PayPal's list of transactions is read: it gives at most 31 days at once."""
 
 _PAGES: Final = 20
-_NOT_LISTED_YET: Final = "PayPal lists a charge up to three hours after it happened"
 _STATUSES: Final = {"S": "paid", "P": "pending", "D": "declined", "V": "paid"}
 
 
@@ -74,7 +73,7 @@ class Lookups:
                 return self._refund(str(asked.request.get("capture")), money, asked.key)
             case "charge" if money is not None:
                 return self._transaction(asked.key, money)
-        return NoAnswer("PayPal finds a payout by its own id only: the events that it keeps tell it")
+        return NotFound()  # PayPal finds a payout by its own id only: the events that it keeps tell it
 
     def _order(self, order_id: str, key: str | None, *, opened: bool = False) -> Finding:
         answer = self.client.order(order_id)

@@ -18,6 +18,8 @@ from agentpay_policies.money import Money
 
 LONGEST_MEMO: Final = 127
 
+_STEPS: Final = {"create": 2, "charge": 1, "refund": 0}
+
 
 def charge(order: Order, urls: ReturnUrls | None) -> Request:
     """The first request of a charge: `charge` where the payer has a saved method, `create` where they must approve, and
@@ -89,7 +91,7 @@ def sent(request: Request, key: str) -> dict[str, Any]:
         body["sender_batch_header"]["sender_batch_id"] = key
     else:
         marked = body if op == "refund" else body["purchase_units"][0]
-        marked["custom_id"] = str(Mark(key, 2 if op == "create" else 1, asked(request)))
+        marked["custom_id"] = str(Mark(key, _STEPS[str(op)], asked(request)))
     return body
 
 

@@ -28,6 +28,11 @@ def halts(tx: Tx) -> tuple[Halt, ...]:
     return tuple(Halt(scope=row.scope, reason=row.reason) for row in tx.all(sa.select(_HALTS).order_by(_HALTS.c.scope)))
 
 
+def is_halted(tx: Tx, agent: str) -> bool:
+    """Whether an agent is halted, alone or with all."""
+    return any(one.scope in (EVERYBODY, scope_of(agent)) for one in halts(tx))
+
+
 def halt(tx: Tx, agent: str | None, reason: str, principal: Principal, now: datetime) -> None:
     """Stop an agent, or all of them. Halting twice is one halt."""
     scope = scope_of(agent)

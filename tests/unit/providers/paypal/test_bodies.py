@@ -1,4 +1,4 @@
-"""What PayPal is sent: by our own schemas of it, and by PayPal's OpenAPI files where AGENTPAY_SPECS names their folder."""
+"""What PayPal is sent: by our own schemas of it, and by PayPal's OpenAPI files where AGENTPAY_SPECS has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 from agentpay.providers.base import Order, ReturnUrls, SetupOrder
@@ -136,7 +136,7 @@ def paypals(file: str, schema: str) -> OAS30Validator:
     if not folder or not path.exists():
         pytest.skip("PAYPAL'S OPENAPI NOT TESTED: AGENTPAY_SPECS names no folder that has its files")
     contents = json.loads(path.read_text("utf-8"))
-    registry: Any = Registry().with_resource("urn:paypal", Resource(contents=contents, specification=DRAFT4))
+    registry: Any = Registry().with_resource("urn:paypal", DRAFT4.create_resource(contents))
     return OAS30Validator({"$ref": f"urn:paypal#/components/schemas/{schema}"}, registry=registry)
 
 
@@ -152,7 +152,8 @@ def test_every_body_is_as_paypals_own_files_say(sent: list[Received], step: str)
 def test_paypals_own_files_find_what_is_wrong(sent: list[Received]) -> None:
     validator = paypals(*PAYPALS["charge"])
     order = next(dict(one.body) for one in sent if one.step == "charge")
-    for change in ({"intent": "FOO"}, {"purchase_units": [{}]}):
+    changes: tuple[dict[str, Any], ...] = ({"intent": "FOO"}, {"purchase_units": [{}]})
+    for change in changes:
         assert list(validator.iter_errors({**order, **change})) != []
 
 

@@ -315,7 +315,7 @@ def test_a_payout_whose_answer_was_lost_is_found_by_nothing_but_its_events(
 ) -> None:
     fake.fault("payout", "drop_after")
     call = Caller(provider).send()
-    assert isinstance(call.outcome, Unknown) and isinstance(call.found(), NoAnswer)
+    assert isinstance(call.outcome, Unknown) and call.found() == NotFound()
     news = [one for event in provider.poll(fake.clock.now()) for one in event.news]
     assert any(getattr(one, "key", None) == call.key for one in news)
 

@@ -11,6 +11,7 @@ from agentpay.providers.outcomes import Succeeded
 from agentpay.providers.paypal import PayPalProvider, PayPalSubscription
 from agentpay.providers.paypal_events import webhook_event
 from agentpay.testing.paypal_fake import PayPalFake
+from agentpay.testing.paypal_fake.faults import How
 from unit.providers.paypal.calls import URLS, Caller
 
 
@@ -52,8 +53,9 @@ def test_a_method_that_its_owner_did_not_approve_is_not_saved(fake: PayPalFake, 
 
 
 def test_a_page_that_paypal_does_not_name_is_an_error(fake: PayPalFake, provider: PayPalProvider) -> None:
-    for how in ("error_before", "malformed"):
-        fake.fault("setup", how)  # type: ignore[arg-type]
+    hows: tuple[How, ...] = ("error_before", "malformed")
+    for how in hows:
+        fake.fault("setup", how)
         with pytest.raises(ProviderError, match="No money moved"):
             provider.setup_method(setup(), f"key-{how}")
     with pytest.raises(ProviderUnsupported):

@@ -18,7 +18,7 @@ from unit.house.sources import ROOT
 from unit.providers.paypal.calls import Caller
 
 SECRET = "EL1tVxAjhT7cJimnz5-Nsx9k2reTKSVfErNQF-CmrwJgxRtylkGTKlU4RvrX"
-GIVEN = {"client_id": "AXr9", "client_secret": SECRET}
+GIVEN: dict[str, Any] = {"client_id": "AXr9", "client_secret": SECRET}
 
 
 @pytest.fixture(autouse=True)
