@@ -46,7 +46,7 @@ from agentpay.providers.base import (
 )
 from agentpay.providers.events import WebhookEvent
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Unknown
-from agentpay.providers.paypal_client import SENT_AT_MOST, Answer, Client, Credentials, Lost, NotTaken, Reply
+from agentpay.providers.paypal_client import Answer, Client, Credentials, Lost, NotTaken, Reply
 from agentpay.providers.paypal_events import EVENTS, webhook_event
 from agentpay.providers.paypal_ids import WALLETS, request_id, split, vaulted
 from agentpay.providers.paypal_lookups import Lookups
@@ -59,6 +59,10 @@ if TYPE_CHECKING:
 
 KEY_LIFE: Final = timedelta(hours=6)
 """How long PayPal remembers the request id of an order; that of a refund it remembers for 45 days."""
+
+EXCHANGES: Final = 4
+"""For how many times `timeout` all exchanges of one call may last together: a token and a request, each once more. The
+lease is a quarter longer, for what no time-out measures: the look-up of a name, the last read."""
 
 _POLLED: Final = timedelta(hours=6)
 
@@ -98,7 +102,7 @@ class PayPalProvider(Plain):
         self._lookups = Lookups(self._client, clock or SystemClock())
         self._verifier = verifier
         self._urls = urls
-        self._lease = timedelta(seconds=timeout * SENT_AT_MOST)
+        self._longest = timeout * EXCHANGES
 
     @classmethod
     def from_paypalrestsdk(cls, api: paypalrestsdk.Api, **options: Any) -> PayPalProvider:
@@ -142,7 +146,7 @@ class PayPalProvider(Plain):
             saved_methods=True,
             methods=WALLETS,
             key_life=KEY_LIFE,
-            lease=self._lease,
+            lease=timedelta(seconds=self._longest * 1.25),
             consistent_lookup=False,
             longest_memo=requests.LONGEST_MEMO,
             webhooks=self._verifier is not None,
@@ -170,8 +174,10 @@ class PayPalProvider(Plain):
         return requests.capture(reference)
 
     def charge(self, order: Order, steps: Steps) -> Outcome:  # noqa: ARG002
-        if steps.request["op"] == "payout":
-            return self._payout(steps)
+        with self._client.within(self._longest):
+            return self._payout(steps) if steps.request["op"] == "payout" else self._order(steps)
+
+    def _order(self, steps: Steps) -> Outcome:
         saved = steps.request["op"] == "charge"
         body = requests.sent(steps.request, steps.key)
         answer = self._client.create_order(body, request_id(steps.key))
@@ -185,7 +191,10 @@ class PayPalProvider(Plain):
     def resume(self, reference: str, steps: Steps) -> Outcome:
         """Capture an approved order. One that was captured before answers with that capture; one that is not approved
         still waits; one that is gone, or is not ours, is declined, and nothing is taken."""
-        order_id = str(steps.request["order"])
+        with self._client.within(self._longest):
+            return self._captured(reference, str(steps.request["order"]), steps.key)
+
+    def _captured(self, reference: str, order_id: str, key: str) -> Outcome:
         before = self._client.order(order_id)
         if not (isinstance(before, Reply) and before.good):
             return _unread(before, reference)
@@ -196,7 +205,7 @@ class PayPalProvider(Plain):
             )
         if stands != Pending(reference):
             return stands
-        answer = self._client.capture_order(order_id, request_id(steps.key))
+        answer = self._client.capture_order(order_id, request_id(key))
         if isinstance(answer, Reply) and answer.good:
             return reading.order(answer.body, expected=reading.mark_of(before.body))
         if isinstance(answer, Reply) and errors.problem(answer.status, answer.body).means in ("done", "not_approved"):
@@ -205,7 +214,8 @@ class PayPalProvider(Plain):
 
     def refund(self, order: RefundOrder, steps: Steps) -> Outcome:  # noqa: ARG002 - what is sent is what was stored
         body = requests.sent(steps.request, steps.key)
-        answer = self._client.refund(str(steps.request["capture"]), body, request_id(steps.key))
+        with self._client.within(self._longest):
+            answer = self._client.refund(str(steps.request["capture"]), body, request_id(steps.key))
         if isinstance(answer, Reply) and answer.good:
             return reading.refund(answer.body, expected=requests.asked(steps.request), key=steps.key)
         return _refused(answer, gone="charge_unknown")
@@ -221,7 +231,8 @@ class PayPalProvider(Plain):
         return _refused(answer)
 
     def lookup(self, reference: Reference) -> Finding:
-        return self._lookups.find(reference)
+        with self._client.within(self._longest):
+            return self._lookups.find(reference)
 
     # -- customers and their methods -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,15 +23,11 @@ from paypalserversdk.models.o_auth_token import OAuthToken
 from paypalserversdk.paypal_serversdk_client import PaypalServersdkClient
 
 from agentpay.providers.base import Mode
-from agentpay.providers.paypal_http import NoReply, NotReached, Session
+from agentpay.providers.paypal_http import NoReply, NotReached, Session, waiting
 from agentpay.providers.paypal_rest import Refused, Rest
 
 _EARLY: Final = 60.0
 _WHOLE: Final = "return=representation"
-
-SENT_AT_MOST: Final = 12
-"""How many times one verb of ours sends something, tokens included: three requests, each after a token that PayPal then
-did not take, and again after a new one."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +115,10 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.credentials!r}>"
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """All calls of this thread in the block end within so many seconds; what has no time left is not sent."""
+        return self._session.within(seconds)
 
     def close(self) -> None:
         """Close the connections; a later call opens them again."""
@@ -210,7 +211,9 @@ class Client:
 
     def authenticate(self) -> Answer:
         """Get a token where there is none that lasts: the answer to it, or a reply of status 200 without one."""
-        with self._lock:
+        with waiting(self._lock, self._session.left()) as ours:
+            if not ours:
+                return NotTaken("there is no token in time")
             if time.monotonic() < self._fresh_until:
                 return Reply(200, {})
             try:
@@ -226,8 +229,7 @@ class Client:
             return Reply(200, {})
 
     def _forget_token(self) -> None:
-        with self._lock:
-            self._fresh_until = 0.0
+        self._fresh_until = 0.0
 
     def _call(self, send: Callable[[], Any]) -> Answer:
         answer = self._once(send)

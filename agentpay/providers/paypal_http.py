@@ -8,7 +8,10 @@ credentials are only ours, and an answer has at most 4 MB.
 from __future__ import annotations
 
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import requests
@@ -21,6 +24,7 @@ from urllib3.exceptions import (
     ProxyError,
     SSLError,
 )
+from urllib3.util import Timeout
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 
@@ -42,7 +46,7 @@ def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 class Session(requests.Session):
-    """A session in which each exchange takes at most `timeout` seconds, and a little for the last read to end.
+    """A session in which each exchange takes at most `timeout` seconds, and all of a block of `within` at most its own.
 
     Safe to share between threads, as far as `requests` is. Nothing of a request or an answer is logged.
     """
@@ -50,9 +54,25 @@ class Session(requests.Session):
     def __init__(self, timeout: float) -> None:
         super().__init__()
         self.timeout = timeout
+        self._ends = threading.local()
         self.auth = _as_given  # otherwise a .netrc in somebody's home takes the place of our token
         self.mount("https://", HTTPAdapter(max_retries=0, pool_maxsize=20))
         self.mount("http://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """All exchanges of this thread in the block end within so many seconds together."""
+        before = getattr(self._ends, "at", None)
+        self._ends.at = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._ends.at = before
+
+    def left(self) -> float:
+        """The seconds that the next exchange of this thread may take."""
+        end = getattr(self._ends, "at", None)
+        return self.timeout if end is None else min(self.timeout, end - time.monotonic())
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - none is followed
         """Nowhere: a redirect is an answer as it stands."""
@@ -65,8 +85,11 @@ class Session(requests.Session):
             NotReached: there was no connection.
             NoReply: anything else that is no whole answer.
         """
-        end = time.monotonic() + self.timeout
-        given = {**kwargs, "stream": True, "timeout": self.timeout}
+        left = self.left()
+        if left <= 0:
+            raise NotReached("no time is left")
+        end = time.monotonic() + left
+        given = {**kwargs, "stream": True, "timeout": Timeout(total=left)}
         try:
             response = super().send(request, **given)
         except (requests.ConnectionError, requests.Timeout) as exc:
@@ -78,6 +101,17 @@ class Session(requests.Session):
         finally:
             response.close()
         return response
+
+
+@contextmanager
+def waiting(lock: threading.Lock, seconds: float) -> Iterator[bool]:
+    """Hold a lock, if it comes free in time: whether it did."""
+    ours = lock.acquire(timeout=max(seconds, 0.0))
+    try:
+        yield ours
+    finally:
+        if ours:
+            lock.release()
 
 
 def _read(response: requests.Response, end: float) -> bytes:

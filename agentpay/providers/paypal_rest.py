@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import paypalrestsdk
 
-from agentpay.providers.paypal_http import NoReply, Session
+from agentpay.providers.paypal_http import NoReply, NotReached, Session, waiting
 
 _EARLY: Final = 60.0
 """Seconds before its end at which a token is not used any more."""
@@ -56,7 +56,9 @@ class Rest(paypalrestsdk.Api):  # type: ignore[misc]  # the SDK has no types
         """
         if authorization_code is not None or refresh_token is not None:
             raise NotImplementedError("only the credentials of the application are used")
-        with self._tokens:
+        with waiting(self._tokens, self._session.left()) as ours:
+            if not ours:
+                raise NotReached("there is no token in time")
             if self.token_hash is None or time.monotonic() > self._fresh_until:
                 self.token_hash = self._new_token()
                 self._fresh_until = time.monotonic() + float(self.token_hash.get("expires_in") or 0) - _EARLY
@@ -96,8 +98,7 @@ class Rest(paypalrestsdk.Api):  # type: ignore[misc]  # the SDK has no types
         except Refused as refused:
             if refused.status != 401:
                 raise
-        with self._tokens:
-            self.token_hash = None
+        self._fresh_until = 0.0
         return self._asked(url, method, body, headers, refresh_token)
 
     def _asked(

@@ -16,8 +16,7 @@ import pytest
 
 from agentpay.providers.base import Found
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Succeeded, Unknown
-from agentpay.providers.paypal import PayPalProvider
-from agentpay.providers.paypal_client import SENT_AT_MOST
+from agentpay.providers.paypal import EXCHANGES, PayPalProvider
 from agentpay.testing.paypal_fake import PayPalFake
 from agentpay.testing.paypal_fake.faults import How
 from unit.providers.paypal.calls import Call, Caller, charged, ordered
@@ -270,5 +269,16 @@ def test_many_threads_with_one_key_move_money_once(fake: PayPalFake, provider: P
     assert fake.effects() == before + 1
 
 
-def test_the_lease_is_the_longest_that_a_call_may_take(provider: PayPalProvider) -> None:
-    assert provider.capabilities().lease.total_seconds() == 1.0 * SENT_AT_MOST
+@pytest.mark.parametrize("step", STEPS)
+def test_a_call_ends_within_its_lease_whatever_hangs(fake: PayPalFake, hasty: PayPalProvider, step: str) -> None:
+    """Every token and every request hangs, also those that follow a 401: what has no time left is not sent."""
+    call, lease = made_ready(step, fake, hasty), hasty.capabilities().lease.total_seconds()
+    assert lease == pytest.approx(0.3 * EXCHANGES * 1.25)
+    fake.expire_tokens()
+    fake.fault("token", "drip", times=9)
+    fake.fault(step, "drip", times=9)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda _: call().outcome, range(6)))
+    assert time.monotonic() - begun < lease + 0.5, "nor does one wait for another's token"
+    assert all(isinstance(outcome, NotSent | Unknown) for outcome in outcomes)
