@@ -47,7 +47,7 @@ from agentpay.providers.base import (
 from agentpay.providers.events import WebhookEvent
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Unknown
 from agentpay.providers.paypal_client import Answer, Client, Credentials, Lost, NotTaken, Reply
-from agentpay.providers.paypal_events import EVENTS, webhook_event
+from agentpay.providers.paypal_events import EVENTS, webhook_event, webhook_events
 from agentpay.providers.paypal_ids import WALLETS, request_id, split, vaulted
 from agentpay.providers.paypal_lookups import Lookups
 from agentpay.providers.paypal_money import CURRENCIES
@@ -182,7 +182,7 @@ class PayPalProvider(Plain):
         body = requests.sent(steps.request, steps.key)
         answer = self._client.create_order(body, request_id(steps.key))
         if isinstance(answer, Reply) and answer.good:
-            return reading.order(answer.body, key=steps.key)
+            return reading.order(answer.body, key=steps.key, expected=reading.mark_of(body))
         return _refused(answer, gone="saved_method_gone" if saved else None)
 
     def checkout(self, order: Order, steps: Steps) -> Outcome:
@@ -312,7 +312,7 @@ class PayPalProvider(Plain):
         since = (now - _POLLED).strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = self._client.events(f"page_size=300&start_time={since}&end_time={now:%Y-%m-%dT%H:%M:%SZ}")
         told = _good(answer, "list its events").get("events")
-        return [webhook_event(one, self.account) for one in (told if isinstance(told, list) else [])]
+        return list(webhook_events(told if isinstance(told, list) else [], self.account))
 
     def refetch_event(self, event_id: str) -> WebhookEvent:
         """An event as PayPal keeps it, by PayPal's id.

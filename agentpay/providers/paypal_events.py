@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -21,6 +22,8 @@ from agentpay.providers.events import (
 from agentpay.providers.outcomes import Declined, Outcome, Pending, Unknown
 from agentpay.providers.paypal_ids import WALLETS, Mark, reference
 from agentpay.providers.paypal_money import read
+
+logger = logging.getLogger(__name__)
 
 Resource = Mapping[str, Any]
 Reader = Callable[[str, Resource], News | None]
@@ -54,6 +57,15 @@ def webhook_event(told: object, account: str) -> WebhookEvent:
     resource, reader = told.get("resource"), _READERS.get(kind)
     news = reader(kind, resource) if reader is not None and isinstance(resource, Mapping) else None
     return WebhookEvent(identifier, account, kind, at, () if news is None else (news,))
+
+
+def webhook_events(told: Sequence[object], account: str) -> Iterator[WebhookEvent]:
+    """The events of a list. One that makes no sense keeps no other from being told."""
+    for one in told:
+        try:
+            yield webhook_event(one, account)
+        except WebhookInvalid as exc:
+            logger.warning("an event that PayPal lists is left out: %s", exc.message)
 
 
 def _order(kind: str, found: Resource) -> News | None:

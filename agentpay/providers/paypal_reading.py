@@ -33,17 +33,18 @@ _PAYOUT_OVER: Final[Mapping[str, str]] = {
 
 def order(found: object, *, key: str | None = None, expected: Mark | None = None) -> Outcome:
     """What an order says: of its captures, if it has some, else of its payer. `key`: whose it must be; `expected`: the
-    mark that it must have, where that is known: the answer to a capture does not always carry it.
+    mark that it must have, where that is known: the answer to a request of ours does not always carry it.
 
     `Pending` with the order's own reference: the payer approved, and nobody captured it yet. It is for us to go on.
     """
     if not isinstance(found, Mapping):
         return Unknown("PayPal's answer makes no sense")
     ref = reference("order", found.get("id"))
-    unit, mark = unit_of(found), mark_of(found)
+    unit, mark = unit_of(found), mark_of(found) or expected
+    if unit is None and expected is not None and "purchase_units" not in found:
+        unit = {}  # an answer in short
     if ref is None or unit is None:
         return Unknown("PayPal's answer is no order of one purchase")
-    mark = mark or expected
     if mark is None or expected not in (None, mark) or key not in (None, mark.key):
         return Unknown(f"{ref} at PayPal is not the order that was asked for")
     if "amount" in unit and read(unit["amount"]) != mark.money:

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 
 import pytest
 
-from agentpay.providers.base import Order, PaymentProvider, Request
+from agentpay.providers.base import Finding, Found, Order, PaymentProvider, Request
 from agentpay.providers.paypal import PayPalProvider
-from agentpay.testing import ProviderContract
+from agentpay.providers.paypal_errors import DECLINES
+from agentpay.testing import ProviderContract, RecordingSteps
 from agentpay.testing.paypal_fake import PayPalFake
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
+from conftest import START
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A webhook as it is delivered, and the id of its event."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    event_id: str
 
 
 class PayPalContract(ProviderContract):
     wallet = "paypal"
+    now = START
 
     @pytest.fixture(autouse=True)
     def _on(self, fake: PayPalFake, provider: PayPalProvider) -> None:
@@ -27,9 +41,29 @@ class PayPalContract(ProviderContract):
         return self.saved
 
     def declined_order(self) -> Order | None:
+        return self.declined_by("INSTRUMENT_DECLINED")
+
+    def references(self) -> tuple[str, str] | None:
+        return self.saved, f"{self.wallet}:nobodys"
+
+    def declined_by(self, code: str) -> Order | None:
         saved = self.fake.save_method(self.wallet)
-        self.fake.refuse(saved.partition(":")[2], "INSTRUMENT_DECLINED")
+        self.fake.refuse(saved.partition(":")[2], code)
         return Order(self.ids.new("pay"), saved, self.money(), self.payee())
+
+    def webhook(self, provider: PaymentProvider, now: datetime) -> Any:
+        event = self.fake.books.tell("PAYMENT.SOMETHING.NEW", {})
+        delivery = self.fake.signing.signed(event, webhook_id=self.fake.webhook_id, at=now)
+        return _Sent(delivery.body, delivery.headers, event["id"])
+
+    def _looked_up(
+        self, provider: PaymentProvider, steps: RecordingSteps, kind: Literal["charge", "refund"], reference: str | None
+    ) -> Finding:
+        """PayPal finds an order by its own id only. Without it nobody has its link, and it counts as not sent."""
+        if reference is None and steps.recorded[-1].request["op"] == "create":
+            assert isinstance(super()._looked_up(provider, steps, kind, None), Found)
+            reference = f"order:{self.fake.newest_order()}"
+        return super()._looked_up(provider, steps, kind, reference)
 
     def effects(self, provider: PaymentProvider) -> int | None:
         return self.fake.effects()
@@ -51,6 +85,9 @@ def _stored(step: str, path: str, body: Mapping[str, Any]) -> tuple[str, Request
 
 class TestPayPal(PayPalContract):
     """The contract, by a saved PayPal account."""
+
+    def decline_table(self) -> Mapping[str, str] | None:
+        return DECLINES
 
 
 class TestVenmo(PayPalContract):

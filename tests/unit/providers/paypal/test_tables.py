@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentpay.errors import ProviderUnsupported
 from agentpay.providers import paypal_reading as reading
 from agentpay.providers.base import Order, ReturnUrls, SetupOrder
-from agentpay.providers.outcomes import Declined, NotSent, Succeeded, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, RequiresAction, Succeeded, Unknown
 from agentpay.providers.paypal_errors import DECLINES, MEANINGS, outcome_of, problem
 from agentpay.providers.paypal_ids import Mark, reference, request_id, split, vaulted
 from agentpay.providers.paypal_money import CURRENCIES, WHOLE, read, value_of
@@ -173,6 +173,19 @@ def test_whatever_paypal_answers_is_an_outcome_and_no_success_without_a_mark(fou
     assert not isinstance(reading.capture(found), Succeeded)
     reading.refund(found, expected=ten)
     assert not isinstance(reading.payout(found, expected=ten, key="k"), Succeeded)
+
+
+def test_an_answer_in_short_is_read_by_what_was_asked_for() -> None:
+    mark = Mark("key_1", 2, Money("10.00", "USD"))
+    short = {
+        "id": "5O1",
+        "status": "PAYER_ACTION_REQUIRED",
+        "links": [{"rel": "payer-action", "href": "https://p.example"}],
+    }
+    assert reading.order(short, key="key_1", expected=mark) == RequiresAction("order:5O1", url="https://p.example")
+    assert isinstance(reading.order(short, key="key_1"), Unknown), "without that it is nobody's"
+    assert isinstance(reading.order({**short, "status": "COMPLETED"}, expected=mark), Unknown), "no capture, no success"
+    assert isinstance(reading.order({**short, "purchase_units": []}, expected=mark), Unknown)
 
 
 def test_the_page_of_an_order_is_on_the_web() -> None:

@@ -263,6 +263,7 @@ def test_where_the_certificate_cannot_be_fetched_the_webhook_comes_again(fake: P
 
 
 def test_events_are_polled_and_fetched_again_as_paypal_keeps_them(fake: PayPalFake, provider: PayPalProvider) -> None:
+    fake.books.events.append({"id": "WH-NONSENSE"})
     kept = fake.books.tell("PAYMENT.SOMETHING.NEW", {})
     assert kept["id"] in [event.id for event in provider.poll(START)]
     assert provider.refetch_event(kept["id"]).kind == "PAYMENT.SOMETHING.NEW"
