@@ -15,13 +15,15 @@ How = Literal[
     "drip",
     "huge",
     "malformed",
+    "nonsense",
     "redirect",
     "unauthorized",
     "rate_limited",
     "conflict",
     "refused",
 ]
-"""Before: nothing is done by the request. After, `drip`, `huge`, `malformed`: it is done, and its answer is lost."""
+"""Before: nothing is done by the request. After, and by `drip`, `huge`, `malformed`, `nonsense`: it is done, and its
+answer is lost."""
 
 BEFORE: Final = frozenset({
     "error_before", "drop_before", "hang_before", "redirect", "unauthorized", "rate_limited", "conflict", "refused",

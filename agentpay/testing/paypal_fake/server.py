@@ -387,6 +387,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(known[0], json.dumps(known[1]).encode())
         elif fault.how == "malformed":
             self._send(200, b"<html>busy</html>")
+        elif fault.how == "nonsense":
+            self._send(
+                200, b'{"id": 7, "status": {}, "purchase_units": [3], "links": "x", "payment_source": 4, "items": 5}'
+            )
         elif fault.how == "huge":
             self._send(200, json.dumps({**(answer or {}), "padding": "x" * 5_000_000}).encode())
         elif fault.how == "redirect":

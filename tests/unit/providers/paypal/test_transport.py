@@ -54,6 +54,7 @@ LOST: tuple[tuple[How, bool], ...] = (
     ("drop_before", False),
     ("drop_after", True),
     ("malformed", True),
+    ("nonsense", True),
     ("huge", True),
     ("conflict", False),
     ("redirect", False),
