@@ -14,6 +14,7 @@ from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
+from agentpay.manager.telling import Telling
 from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
@@ -50,6 +51,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    telling: Telling
 
 
 def wire(
@@ -75,8 +77,9 @@ def wire(
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
+    telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings)
+    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, telling)
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -93,6 +96,7 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        telling=telling,
     )
 
 
@@ -104,6 +108,7 @@ def _payments(
     throttle: Throttle,
     attempts: Attempts,
     meanings: Mapping[str, Purpose],
+    telling: Telling,
 ) -> Payments:
     settling = Settling(ids, gate, meanings)
     return Payments(
@@ -114,4 +119,5 @@ def _payments(
         sending=Sending(store, attempts, settling, time.monotonic),
         settling=settling,
         recovery=Recovery(store, providers, settling, time.monotonic),
+        waits=telling.waits,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentpay_policies.errors import PolicyError
-from agentpay_servers.commands import group
+from agentpay_servers.commands import group, questions
 from agentpay_servers.output import Column, Listing, answer, hint, print_json, print_line, print_record, readable
 from agentpay_servers.session import AsJson, DatabaseUrl, manager, not_in_order, reader
 
@@ -33,10 +33,11 @@ _AGENTS = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    policy = group(app, "policy", "What agents may do: check, apply, show.")
+    policy = group(app, "policy", "What agents may do, and questions about it.")
     policy.command("check")(check)
     policy.command("apply")(apply)
     policy.command("show")(show)
+    questions.add_to(policy)
     app.command()(agents)
     app.command()(halt)
     app.command()(resume)

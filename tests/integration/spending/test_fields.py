@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from agentpay.clock import FixedClock
-from agentpay.errors import Conflict, DuplicateSuspected, PaymentDeclined
+from agentpay.errors import Conflict, DuplicateSuspected, PaymentDeclined, UsageLimitExceeded
 from agentpay.payments.models import Payment
 from agentpay.plans.models import PaymentPlan
 from agentpay.spending.tables import DecisionRequestRow
@@ -142,7 +143,11 @@ def test_a_look_alike_is_asked_about_or_noted_as_the_policy_says(make_bench: Mak
     window = {"defaults": {"duplicate_window": "5m"}}
     rule = {"id": "twice", "when": {"duplicate": "suspected"}, **ASK}
     asks = {"charge": section(duplicates="approve"), "approvals": [rule]}
-    agents = {"bot": asks, "noting": {"charge": section(duplicates="warn")}, "strict": {"charge": section()}}
+    agents: dict[str, dict[str, Any]] = {
+        "bot": asks,
+        "noting": {"charge": section(duplicates="warn")},
+        "strict": {"charge": section()},
+    }
     bench = make_bench(policy=policy(agents, approvers=PEOPLE, **window), clock=FixedClock(NOON))
     bench.enrol("alice")
     for agent in agents:
@@ -223,7 +228,7 @@ def test_usage_that_the_plan_refuses_counts_in_no_limit(make_bench: MakeBench) -
         PaymentPlan(id="free", name="f", payment_type="freemium", free_requests=1, features=["calls"])
     )
     bench.bot.record_usage("ana", "calls", idempotency_key="1")
-    with pytest.raises(Exception, match="USAGE_LIMIT_EXCEEDED|limit|used"):
+    with pytest.raises(UsageLimitExceeded, match="calls"):
         bench.bot.record_usage("ana", "calls", idempotency_key="2")
     bench.bot.record_usage("ben", "calls", idempotency_key="3")
     bench.check()
@@ -286,7 +291,7 @@ def test_each_enrolled_agent_of_a_pattern_has_limits_of_its_own(make_bench: Make
     assert bench.manager.enrolled_agents() == ("worker-1", "worker-2")
     for agent in ("worker-1", "worker-2"):
         assert charge(bench, "10.00", agent=agent).status == "succeeded"
-        assert violations_of(lambda agent=agent: charge(bench, "0.01", agent=agent)) == ["LIMIT_EXCEEDED"]
+        assert violations_of(partial(charge, bench, "0.01", agent=agent)) == ["LIMIT_EXCEEDED"]
     assert bench.manager.withdraw_agent("worker-2")
     assert violations_of(lambda: charge(bench, "1.00", agent="worker-2")) == ["AGENT_UNKNOWN"]
     assert bench.manager.enrol_agent("worker-2")
@@ -303,7 +308,7 @@ def memos(bench: Bench) -> dict[object, object]:
 
 
 def test_the_payee_reads_what_the_policy_makes_and_nothing_else(make_bench: MakeBench) -> None:
-    agents = {
+    agents: dict[str, dict[str, Any]] = {
         "bot": {},
         "form": {"memo": {"template": "Order {payment} for {customer}"}},
         "free": {"memo": {"free": {"max_chars": 12}}},
