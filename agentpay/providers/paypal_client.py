@@ -252,8 +252,6 @@ class Client:
             return NotTaken(str(exc))
         except NoReply as exc:
             return Lost(str(exc))
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # the SDK could not make its models of it
-            return Lost(f"the answer makes no sense: {type(exc).__name__}")
         return _reply(response.status_code, response.text)
 
     def _rest(
