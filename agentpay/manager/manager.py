@@ -265,7 +265,8 @@ class PaymentManager(Operations):
         return self._engine.subscriptions.is_subscribed(customer, plan)
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
-        """Ask the providers about everything that is not final. It looks up, and never starts anything."""
+        """Ask the providers about everything that is not final, and go on with what customers approved meanwhile. It
+        never starts anything."""
         return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
 
     def background(self) -> AbstractContextManager[None]:

@@ -199,9 +199,12 @@ class Payments:
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
         """Look up what is not final, see `recovery`; and go on with payments whose customers approved meanwhile."""
         self.expire_approvals()
+        end = self.recovery.monotonic() + seconds
         report = self.recovery.reconcile(limit=limit, seconds=seconds, every=every)
         names = self.providers.names
         for payment_id in self.store.read(lambda tx: queries.approved(tx, limit, names)):
+            if self.recovery.monotonic() > end:
+                break
             self.go_on(payment_id)
         return report
 

@@ -1,4 +1,4 @@
-"""The fake is strict where PayPal is: request ids, amounts, orders nobody approved; and it breaks what it is told to."""
+"""The fake is strict where PayPal is: request ids, amounts, orders nobody approved; and it breaks as it is told."""
 
 from __future__ import annotations
 
