@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,17 @@ from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import NotFound
+from agentpay.errors import NotFound, ReconcileFirst
 from agentpay.ledger import service as ledger
+from agentpay.manager import epochs, erasing
+from agentpay.manager.erasing import Erasure
 from agentpay.manager.opening import PolicySource, open_engine, read_policy
 from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
 from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
-from agentpay.payments.models import Payment, Refund
+from agentpay.payments.models import Dispute, Payment, Refund
+from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
 from agentpay.spending import active, approvals, approvers, enrolments, halts, policies, replaying
@@ -29,6 +32,9 @@ from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
+from agentpay.webhooks.models import EventStatus, ReceivedEvent, RetryReport, WebhookReceipt
+from agentpay.worker.jobs import JOBS, Job
+from agentpay.worker.service import Ran, Worker
 from agentpay_policies.decisions import Halt
 from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
@@ -45,7 +51,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SystemHealth:
-    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so."""
+    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so, and
+    `oldest_unknown_age` how long that is; `halted_epoch` is the number of a new epoch that wants its reconcile."""
 
     ok: bool
     database: str
@@ -53,6 +60,8 @@ class SystemHealth:
     policy: ActivePolicy | None
     providers: Mapping[str, Health]
     oldest_unknown: datetime | None
+    oldest_unknown_age: timedelta | None = None
+    halted_epoch: int | None = None
 
 
 class Operations:
@@ -207,8 +216,25 @@ class Operations:
         self._engine.store.write(lambda tx: halts.halt(tx, agent, reason, OPERATOR, tx.now()))
 
     def resume(self, agent: str | None = None) -> bool:
-        """Let an agent, or all of them, go on. False where there was no such halt."""
-        return self._engine.store.write(lambda tx: halts.resume(tx, agent, OPERATOR, tx.now()))
+        """Let an agent, or all of them, go on. False where there was no such halt.
+
+        Raises:
+            ReconcileFirst: all of them, and the database is a restored or imported copy that was not reconciled yet.
+        """
+
+        def write(tx: Tx) -> bool | ReconcileFirst:
+            refused = epochs.check_reconciled(tx) if agent is None else None
+            return refused or halts.resume(tx, agent, OPERATOR, tx.now())
+
+        done = self._engine.store.write(write)
+        if isinstance(done, ReconcileFirst):
+            raise done
+        return done
+
+    def declare_restored(self) -> int:
+        """Say that the database is a restored copy where it cannot know, such as after `pg_restore` or a plain copy of
+        the file: it is halted, in a new epoch, whose number is returned. See `agentpay.manager.epochs`."""
+        return self._engine.store.write(epochs.declare_restored)
 
     def halts(self) -> tuple[Halt, ...]:
         """Who is halted, and why."""
@@ -234,6 +260,15 @@ class Operations:
         """Customers by their ids, from behind the one called `after`."""
         return tuple(self._engine.store.read(lambda tx: customers.listed(tx, limit, after)))
 
+    def erase_customer(self, customer: str) -> Erasure:
+        """Erase who a customer is; what was paid stays, and books and audit stay valid. See `agentpay.manager.erasing`.
+
+        Raises:
+            NotFound: there is no such customer.
+            Conflict: a subscription is alive, or a payment or refund open; nothing was erased.
+        """
+        return erasing.erase(self._engine, customer)
+
     def credits_of(self, customer: str) -> tuple[Money, ...]:
         """The credits that a customer has left, by currency."""
 
@@ -252,6 +287,33 @@ class Operations:
         """The refunds of a payment, the first first."""
         return self._engine.payments.refunds_of(payment_id)
 
+    def disputes(
+        self, payment_id: str | None = None, *, status: str | None = None, limit: int = 100
+    ) -> tuple[Dispute, ...]:
+        """Disputes and reversals, of one payment or in one state where named, the newest first."""
+
+        def read(tx: Tx) -> tuple[Dispute, ...]:
+            rows = payment_queries.disputes(tx, payment_id=payment_id, status=status, limit=limit)
+            return tuple(dispute_view(row) for row in rows)
+
+        return self._engine.store.read(read)
+
+    def webhook_events(self, status: EventStatus | None = None, *, limit: int = 50) -> tuple[ReceivedEvent, ...]:
+        """The webhooks that were received, the newest first; with `status`, those that wait, for example."""
+        return self._engine.webhooks.listed(status, limit)
+
+    def retry_webhooks(self, *, limit: int = 1000) -> RetryReport:
+        """Try the waiting webhooks again whose time has come."""
+        return self._engine.webhooks.retry_waiting(limit)
+
+    def retry_webhook(self, event_id: str) -> WebhookReceipt:
+        """Try one webhook again, by our id of it, also where it was given up. Nothing is applied twice.
+
+        Raises:
+            NotFound: there is no such event.
+        """
+        return self._engine.webhooks.retry(event_id)
+
     def capabilities(self) -> Mapping[str, Capabilities]:
         """What each provider can do."""
         return self._engine.providers.capabilities()
@@ -260,10 +322,10 @@ class Operations:
         """Whether the database, the policy and the providers answer. Asking never moves money."""
         engine = self._engine
 
-        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None]:
-            return policies.active_row(tx), payment_queries.oldest_unknown(tx)
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, datetime, int | None]:
+            return policies.active_row(tx), payment_queries.oldest_unknown(tx), tx.now(), epochs.unsettled(tx)
 
-        policy, oldest = engine.store.read(read)
+        policy, oldest, now, epoch = engine.store.read(read)
         answers = {provider.name: _asked(provider) for provider in engine.providers}
         return SystemHealth(
             ok=all(answer.ok for answer in answers.values()),
@@ -272,6 +334,8 @@ class Operations:
             policy=policy,
             providers=answers,
             oldest_unknown=oldest,
+            oldest_unknown_age=None if oldest is None else max(now - oldest, timedelta()),
+            halted_epoch=epoch,
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:
@@ -283,6 +347,10 @@ class Operations:
         from agentpay.doctor.checks import examine
 
         return examine(self._engine.store)
+
+    def worker(self, jobs: Sequence[Job] = JOBS, *, tell: Callable[[Ran], None] = lambda _: None) -> Worker:
+        """A worker for the background jobs of this database; `tell` hears of each look at one."""
+        return Worker(self._engine, jobs, tell=tell)
 
     def accept_clock(self) -> None:
         """Accept that the clock is behind what the database has seen: the past was the mistake. Audited."""

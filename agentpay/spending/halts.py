@@ -33,6 +33,11 @@ def is_halted(tx: Tx, agent: str) -> bool:
     return any(one.scope in (EVERYBODY, scope_of(agent)) for one in halts(tx))
 
 
+def everybody_is_halted(tx: Tx) -> bool:
+    """Whether all are halted, not only some agents."""
+    return tx.first(sa.select(_HALTS.c.scope).where(_HALTS.c.scope == EVERYBODY)) is not None
+
+
 def halt(tx: Tx, agent: str | None, reason: str, principal: Principal, now: datetime) -> None:
     """Stop an agent, or all of them. Halting twice is one halt."""
     scope = scope_of(agent)

@@ -13,16 +13,20 @@ from typer.core import TyperGroup
 from agentpay_policies.errors import AgentPayError
 from agentpay_policies.text import escaped
 from agentpay_servers.commands import (
+    agents,
     approvals,
     approvers,
     care,
     customers,
+    database,
     payments,
     plans,
     policy,
     serve,
     setup,
     usage,
+    webhooks,
+    worker,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -30,9 +34,9 @@ from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 _ORDER = (
     *("demo", "init", "mcp"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
-    *("payments", "charge", "refund", "renew"),
+    *("payments", "charge", "refund", "renew", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -121,5 +125,8 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, care):
+for module in (
+    *(serve, setup, plans, customers, usage, payments, webhooks),
+    *(approvals, approvers, policy, agents, care, worker, database),
+):
     module.register(app)

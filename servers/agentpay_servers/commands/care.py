@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentpay_servers.commands import group
-from agentpay_servers.output import Column, Listing, hint, print_json, print_line, print_record, readable, row_data
+from agentpay_servers.output import (
+    Column,
+    Listing,
+    duration,
+    hint,
+    print_json,
+    print_line,
+    print_record,
+    readable,
+    row_data,
+)
 from agentpay_servers.session import AsJson, DatabaseUrl, desk, not_in_order, reader
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ _CAPABILITIES = (
     Column[Any]("partial_refunds", lambda row: row[1].partial_refunds),
     Column[Any]("checkout", lambda row: row[1].checkout),
     Column[Any]("saved_methods", lambda row: row[1].saved_methods),
+    Column[Any]("webhooks", lambda row: row[1].webhooks),
     Column[Any]("methods", lambda row: row[1].methods),
     Column[Any]("minimum", lambda row: [str(one) for one in row[1].minimum.values()]),
     Column[Any]("maximum", lambda row: [str(one) for one in row[1].maximum.values()]),
@@ -123,7 +134,10 @@ def health(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     else:
         Listing(_HEALTH, _health_rows(found)).print(False)
         if found.oldest_unknown is not None:
-            hint(f"warning: an outcome is unknown since {readable(found.oldest_unknown)}; next: agentpay reconcile")
+            since, age = readable(found.oldest_unknown), duration(found.oldest_unknown_age)
+            hint(f"warning: an outcome is unknown since {since}, for {age}; next: agentpay reconcile")
+        if found.halted_epoch is not None:
+            hint(f"warning: a restored copy, in its epoch {found.halted_epoch}: agents are halted; see agentpay doctor")
     if not found.ok:
         raise not_in_order()
 
@@ -136,6 +150,8 @@ def _health_data(found: SystemHealth) -> dict[str, object]:
         "policy": None if found.policy is None else row_data(_POLICY, found.policy),
         "providers": {name: {"ok": one.ok, "detail": one.detail} for name, one in found.providers.items()},
         "oldest_unknown": found.oldest_unknown,
+        "oldest_unknown_seconds": found.oldest_unknown_age,
+        "halted_epoch": found.halted_epoch,
     }
 
 

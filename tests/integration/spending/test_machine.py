@@ -21,6 +21,7 @@ from agentpay.clock import FixedClock
 from agentpay.doctor.checks import CHECKS
 from agentpay.errors import AgentPayError, PaymentDeclined, PolicyDenied
 from agentpay.payments.models import Payment
+from agentpay.storage.transaction import Dialect
 from conftest import START
 from support.bench import PEOPLE, Bench, asking, policy
 from support.databases import Databases
@@ -126,7 +127,7 @@ class Machine(RuleBasedStateMachine):
     """What two agents, one approver and time do to one installation."""
 
     databases: ClassVar[Databases]
-    dialect: ClassVar[str]
+    dialect: ClassVar[Dialect]
 
     payments = Bundle("payments")
     parked = Bundle("parked")
@@ -222,8 +223,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        """What is unknown was paid, by the fault that was forced; what is pending stays so."""
         self.bench.later(seconds=2)
+        self.reconciled()
+
+    def reconciled(self) -> None:
+        """What is unknown was paid, by the fault that was forced; what is pending stays so."""
         self.bench.manager.reconcile()
         for one in self.model.spent:
             if one.state == "held" and one.payment_id and not one.approval_id:
@@ -246,11 +250,7 @@ class Machine(RuleBasedStateMachine):
     def wait(self, minutes: int) -> None:
         self.bench.later(minutes=minutes)
         self.model.expire(self.clock.now())
-        self.bench.manager.reconcile()
-        for one in self.model.spent:
-            if one.state == "held" and one.payment_id and not one.approval_id:
-                if self.bench.manager.get_payment(one.payment_id).status == "succeeded":
-                    one.state = "captured"
+        self.reconciled()
 
     @invariant()
     def the_limits_stand_as_the_model_says(self) -> None:
@@ -275,7 +275,7 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(("dialect", "examples"), [("sqlite", 8), ("postgresql", 3)])
-def test_the_policy_holds_whatever_happens(databases: Databases, dialect: str, examples: int) -> None:
+def test_the_policy_holds_whatever_happens(databases: Databases, dialect: Dialect, examples: int) -> None:
     Machine.databases, Machine.dialect = databases, dialect
     bounded = settings(
         max_examples=examples,

@@ -9,14 +9,16 @@ from unit.house.sources import FLOORS, modules, named, tree
 
 # File → (how many, why). A new one needs a place in this list, and so in a review.
 SEAMS = {
-    "agentpay/manager/background.py": (1, "background loop: it outlives a database that is away for a while"),
     "agentpay/manager/opening.py": (1, "the store is closed again whatever went wrong, and the error goes on"),
     "agentpay/manager/operations.py": (1, "provider call: a provider whose health raises does not answer"),
     "agentpay/manager/telling.py": (1, "callback: no payment fails because somebody was not told that it waits"),
     "agentpay/payments/recovery.py": (1, "provider call: a look-up that raises says nothing"),
     "agentpay/payments/sending.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),
+    "agentpay/webhooks/service.py": (1, "provider call: what parse_webhook raises proves nothing about the event"),
+    "agentpay/worker/service.py": (1, "background loop: it outlives whatever a job raises"),
     "policies/agentpay_policies/evaluate.py": (1, "a policy that cannot be evaluated denies"),
     "servers/agentpay_servers/demo/scene.py": (1, "the temporary database is removed again, and the error goes on"),
+    "servers/agentpay_servers/webhooks.py": (1, "web boundary: a crash is answered, without its stack trace"),
     "tools/agentpay_tools/boundary.py": (2, "tool boundary: a crash is answered, without its stack trace"),
 }
 
