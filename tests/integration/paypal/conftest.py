@@ -1,4 +1,5 @@
-"""An engine with PayPal on a fake of it; after each test the fake's books are held against ours."""
+"""One engine with PayPal on a fake of it, on each database, for all tests of a module: each test has customers and keys
+of its own, and moves the clock only forwards. After each test the fake's books are held against ours."""
 
 from __future__ import annotations
 
@@ -16,9 +17,7 @@ from agentpay.providers.paypal_ids import Mark
 from agentpay.testing.paypal_fake import PayPalFake
 from conftest import START
 from support.bench import OPEN, Bench, policy
-from support.bench_fixtures import MakeBench, make_bench
-
-__all__ = ["make_bench"]
+from support.databases import Databases
 
 BOT = OPEN["agents"]["bot"]
 ALLOWING = policy({
@@ -38,10 +37,38 @@ class Shop:
     bench: Bench
     fake: PayPalFake
     paypal: PayPalProvider
+    test: int = 0
+    before: int = 0
+
+    def own(self, name: str) -> str:
+        """A customer, or a key, that no other test has."""
+        return f"{name}-{self.test}"
 
     def charge(self, customer: str, key: str, amount: str = "10.00", currency: str = "USD", **more: Any) -> Any:
         """A charge by PayPal, as the operator."""
-        return self.bench.manager.charge(customer, amount, currency, provider="paypal", idempotency_key=key, **more)
+        more |= {"provider": "paypal", "idempotency_key": self.own(key)}
+        return self.bench.manager.charge(self.own(customer), amount, currency, **more)
+
+    def as_agent(self, customer: str, key: str) -> Any:
+        """A charge by PayPal, as an agent."""
+        order = {"provider": "paypal", "description": "Report", "idempotency_key": self.own(key)}
+        return self.bench.bot.charge(self.own(customer), "10.00", "USD", **order)
+
+    def refund(self, payment: Any, amount: str | None, key: str) -> Any:
+        """A refund, as the operator."""
+        return self.bench.manager.refund(payment.id, amount, idempotency_key=self.own(key))
+
+    def link(self, customer: str) -> None:
+        """Give a customer a saved method."""
+        self.bench.manager.link_customer(self.own(customer), "paypal", self.fake.save_method())
+
+    def status(self, payment: Any) -> str:
+        """How a payment stands."""
+        return str(self.bench.manager.get_payment(payment.id).status)
+
+    def moved(self) -> int:
+        """How often money moved in this test."""
+        return self.fake.effects() - self.before
 
     def after_the_lease(self) -> None:
         """Let so much time pass that nothing can be under way any more."""
@@ -63,21 +90,23 @@ class Shop:
         assert not moved, "money moved for what nobody knows"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[PayPalFake]:
-    """The fake behind `shop`."""
-    with PayPalFake(clock=FixedClock(START)) as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Shop]:
+    """The engine behind `shop`."""
+    url, clock = databases.create(request.param), FixedClock(START)
+    with PayPalFake(clock=clock) as fake:
+        paypal = fake.provider(timeout=1.0)
+        made = Shop(Bench(url, clock=clock, policy=ALLOWING, providers=(paypal,)), fake, paypal)
         yield made
+        made.bench.check()
+        made.bench.close()
+    databases.drop(url)
 
 
 @pytest.fixture
-def shop(running: PayPalFake, make_bench: MakeBench, clock: FixedClock) -> Iterator[Shop]:
-    """An engine on the test's database, with PayPal beside the mock."""
-    running.faults.clear()
-    running.tokens_refused = False
-    running.clock = running.books._clock = clock
-    running.books.movements.clear()
-    paypal = running.provider(timeout=1.0)
-    made = Shop(make_bench(policy=ALLOWING, providers=(paypal,)), running, paypal)
-    yield made
-    made.audit()
+def shop(opened: Shop) -> Iterator[Shop]:
+    """The engine with PayPal beside the mock."""
+    opened.test, opened.before = opened.test + 1, opened.fake.effects()
+    yield opened
+    opened.fake.faults.clear()
+    opened.audit()
