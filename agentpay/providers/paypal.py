@@ -65,6 +65,7 @@ EXCHANGES: Final = 4
 lease is a quarter longer, for what no time-out measures: the look-up of a name, the last read."""
 
 _POLLED: Final = timedelta(hours=6)
+_POLL_EVERY: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class PayPalProvider(Plain):
         self._lookups = Lookups(self._client, clock or SystemClock())
         self._verifier = verifier
         self._urls = urls
+        self._polled_at: datetime | None = None
         self._longest = timeout * EXCHANGES
 
     @classmethod
@@ -301,14 +303,15 @@ class PayPalProvider(Plain):
         return webhook_event(told, self.account)
 
     def poll(self, now: datetime) -> Sequence[WebhookEvent]:
-        """The events of the last hours as PayPal keeps them, for those whose delivery failed. PayPal keeps them only
-        for accounts that have a webhook, so without one there are none.
+        """The events of the last hours as PayPal keeps them, for those whose delivery failed: asked for every 15
+        minutes at most, whoever calls this how often. PayPal keeps events only for accounts that have a webhook.
 
         Raises:
             ProviderError: PayPal does not answer.
         """
-        if self._verifier is None:
+        if self._verifier is None or (self._polled_at is not None and now < self._polled_at + _POLL_EVERY):
             return ()
+        self._polled_at = now
         since = (now - _POLLED).strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = self._client.events(f"page_size=300&start_time={since}&end_time={now:%Y-%m-%dT%H:%M:%SZ}")
         told = _good(answer, "list its events").get("events")

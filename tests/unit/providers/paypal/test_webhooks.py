@@ -266,6 +266,8 @@ def test_events_are_polled_and_fetched_again_as_paypal_keeps_them(fake: PayPalFa
     fake.books.events.append({"id": "WH-NONSENSE"})
     kept = fake.books.tell("PAYMENT.SOMETHING.NEW", {})
     assert kept["id"] in [event.id for event in provider.poll(START)]
+    assert provider.poll(START + timedelta(minutes=14)) == (), "a worker asks every few seconds"
+    assert provider.poll(START + timedelta(minutes=15)) != ()
     assert provider.refetch_event(kept["id"]).kind == "PAYMENT.SOMETHING.NEW"
     with pytest.raises(ProviderError):
         provider.refetch_event("WH-NOBODYS")
