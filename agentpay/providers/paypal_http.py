@@ -7,6 +7,7 @@ credentials are only ours, and an answer has at most 4 MB.
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
@@ -56,8 +57,7 @@ class Session(requests.Session):
         self.timeout = timeout
         self._ends = threading.local()
         self.auth = _as_given  # otherwise a .netrc in somebody's home takes the place of our token
-        self.mount("https://", HTTPAdapter(max_retries=0, pool_maxsize=20))
-        self.mount("http://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+        self._pid = 0
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -85,6 +85,7 @@ class Session(requests.Session):
             NotReached: there was no connection.
             NoReply: anything else that is no whole answer.
         """
+        self._own_connections()
         left = self.left()
         if left <= 0:
             raise NotReached("no time is left")
@@ -101,6 +102,13 @@ class Session(requests.Session):
         finally:
             response.close()
         return response
+
+    def _own_connections(self) -> None:
+        """Share no connection with the process that this one was forked from: each would get the other's answers."""
+        if self._pid != os.getpid():
+            self.mount("https://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+            self.mount("http://", HTTPAdapter(max_retries=0, pool_maxsize=20))
+            self._pid = os.getpid()
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import paypalrestsdk
 import pytest
@@ -253,6 +256,27 @@ def test_a_password_of_a_netrc_does_not_take_the_place_of_the_token(
 
 
 # -- at once ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_forked_process_shares_no_connection_with_its_parent(fake: PayPalFake, provider: PayPalProvider) -> None:
+    saved = fake.save_method()
+    assert isinstance(Caller(provider).charge(saved).outcome, Succeeded)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, in later versions of Python
+        children = [os.fork() or _charging(provider, saved) for _ in range(3)]
+    outcomes = [Caller(provider).charge(saved).outcome for _ in range(10)]
+    assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+
+
+def _charging(provider: PayPalProvider, saved: str) -> NoReturn:
+    """A child's part: its charges are answered, each with its own answer."""
+    code = 1
+    try:
+        outcomes = [Caller(provider).charge(saved).outcome for _ in range(10)]
+        code = 0 if all(isinstance(outcome, Succeeded) for outcome in outcomes) else 2
+    finally:
+        os._exit(code)
 
 
 def test_many_threads_with_one_key_move_money_once(fake: PayPalFake, provider: PayPalProvider) -> None:
