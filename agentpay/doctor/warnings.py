@@ -103,6 +103,11 @@ def _unused(tx: Tx) -> Iterator[str]:
     yield from _listed("Paid for what can no longer be given: refund it, or find its use", tx, query)
 
 
+def _resolved_by_one(tx: Tx) -> Iterator[str]:
+    query = sa.select(_LOG.c.object_id).where(_LOG.c.action == "attempt.resolved_by_one").order_by(_LOG.c.seq)
+    yield from _listed("One person alone said what became of it, since nobody else was enrolled", tx, query)
+
+
 def _not_enrolled(tx: Tx) -> Iterator[str]:
     policy = active.policy(tx)
     enrolled = {row.name for row in tx.all(sa.select(_APPROVERS.c.name))}
@@ -153,6 +158,7 @@ _OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (
     _excess,
     _waiting,
     _unused,
+    _resolved_by_one,
     _not_enrolled,
     _stale,
     _failing,

@@ -267,7 +267,11 @@ class PaymentManager(Operations):
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
         """Ask the providers about everything that is not final, and go on with what customers approved meanwhile. It
-        never starts anything."""
+        never starts anything new.
+
+        At a provider whose look-ups prove nothing, the same request may go out again under the same key, while it is
+        still allowed: see `agentpay.payments.replaying`.
+        """
         report = self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
         epochs.note_reconciled(self._engine.store)
         return report

@@ -24,6 +24,7 @@ from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Dispute, Payment, Refund
+from agentpay.payments.resolving import Resolution, resolution
 from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
@@ -52,7 +53,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class SystemHealth:
     """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so, and
-    `oldest_unknown_age` how long that is; `halted_epoch` is the number of a new epoch that wants its reconcile."""
+    `oldest_unknown_age` how long that is; `halted_epoch` is the number of a new epoch that wants its reconcile, `late`
+    how many payments moved money after their hold was let go, which the doctor names."""
 
     ok: bool
     database: str
@@ -62,6 +64,7 @@ class SystemHealth:
     oldest_unknown: datetime | None
     oldest_unknown_age: timedelta | None = None
     halted_epoch: int | None = None
+    late: int = 0
 
 
 class Operations:
@@ -101,6 +104,36 @@ class Operations:
         """Refuse one payment or refund, for good. Raises as `approve`."""
         approvers.verify(self._engine.store, approver, secret)
         return self._engine.payments.answer(approval_id, approver, "denied")
+
+    def resolve_payment(
+        self,
+        payment_id: str,
+        *,
+        outcome: Resolution,
+        evidence: str,
+        approver: str,
+        secret: str,
+        second: str | None = None,
+        second_secret: str | None = None,
+        reference: str | None = None,
+    ) -> Payment | Refund:
+        """Settle a payment or refund whose outcome stays unknown by what people found out: `succeeded` or `not_sent`.
+
+        Two approvers say so; where one alone is enrolled, that one, and the doctor tells. `evidence` is how they know:
+        it is kept apart, with its hash in the audit. `reference` is the provider's own id of the movement, where they
+        have it. The provider is asked once more first.
+
+        Raises:
+            NotFound, Conflict: there is no such payment, or its outcome is not unknown.
+            ApproverRefused, ApproverLocked: not an approver, the same one twice, or one where there must be two.
+            ValidationError: an argument is none.
+        """
+        word = resolution(outcome, evidence, reference, (approver, second) if second is not None else (approver,))
+        approvers.verify(self._engine.store, approver, secret)
+        if second is not None:
+            approvers.verify(self._engine.store, second, second_secret or "")
+        approvers.need_two(self._engine.store, word.people)
+        return self._engine.payments.resolve(identifier(payment_id, "payment_id"), word)
 
     def get_approval(self, approval_id: str) -> Approval:
         """An approval as it stands."""
@@ -322,10 +355,11 @@ class Operations:
         """Whether the database, the policy and the providers answer. Asking never moves money."""
         engine = self._engine
 
-        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, datetime, int | None]:
-            return policies.active_row(tx), payment_queries.oldest_unknown(tx), tx.now(), epochs.unsettled(tx)
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, datetime, int | None, int]:
+            oldest, late = payment_queries.oldest_unknown(tx), payment_queries.late(tx)
+            return policies.active_row(tx), oldest, tx.now(), epochs.unsettled(tx), late
 
-        policy, oldest, now, epoch = engine.store.read(read)
+        policy, oldest, now, epoch, late = engine.store.read(read)
         answers = {provider.name: _asked(provider) for provider in engine.providers}
         return SystemHealth(
             ok=all(answer.ok for answer in answers.values()),
@@ -336,6 +370,7 @@ class Operations:
             oldest_unknown=oldest,
             oldest_unknown_age=None if oldest is None else max(now - oldest, timedelta()),
             halted_epoch=epoch,
+            late=late,
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:

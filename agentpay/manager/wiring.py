@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -20,6 +21,8 @@ from agentpay.payments.opening import Opening
 from agentpay.payments.outside import Outside
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
+from agentpay.payments.replaying import Replaying
+from agentpay.payments.resolving import Resolving
 from agentpay.payments.sending import Sending
 from agentpay.payments.service import Payments
 from agentpay.payments.settling import Settling
@@ -64,8 +67,9 @@ def wire(
     ids: Ids | None = None,
     throttle: Throttle | None = None,
     default_plan: str | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:
-    """Put the services together on a prepared store.
+    """Put the services together on a prepared store. `monotonic` is a clock that never jumps, in seconds.
 
     Raises:
         ModeMismatch: the database belongs to the other mode, or to another account of a provider.
@@ -83,19 +87,25 @@ def wire(
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
     telling = Telling(store)
-    attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
+    attempts = Attempts(ids, installation.id, installation.secret, monotonic)
     settling = Settling(ids, meanings)
-    recovery = Recovery(store, providers, settling, time.monotonic)
+    opening = Opening(ids, gate, throttle, attempts, providers, meanings)
+    refunding = Refunding(ids, gate, throttle, attempts, providers)
+    # Webhooks are told of what is sent, and have payments continued: the one circle among the services.
+    sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
+    replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
+    recovery = Recovery(store, providers, settling, replaying, monotonic)
     applying = Applying(ids, settling, Outside(ids, settling))
     webhooks = Webhooks(store, ids, providers, recovery, applying, lambda payment_id: payments.go_on(payment_id))
     payments = Payments(
         store=store,
         providers=providers,
-        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
-        refunding=Refunding(ids, gate, throttle, attempts, providers),
-        sending=Sending(store, attempts, settling, time.monotonic, webhooks.attempt_settled),
+        opening=opening,
+        refunding=refunding,
+        sending=sending,
         settling=settling,
         recovery=recovery,
+        resolving=Resolving(store, attempts, settling, recovery),
         waits=telling.waits,
     )
     plans, subscriptions = PlanService(store), SubscriptionManager(store)

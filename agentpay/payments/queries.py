@@ -118,6 +118,12 @@ def not_looked_up_since(tx: Tx, moment: datetime) -> int:
     return int(tx.scalar(left))
 
 
+def late(tx: Tx) -> int:
+    """How many payments are flagged: money of theirs moved after its hold was let go."""
+    found: int = tx.scalar(sa.select(sa.func.count()).select_from(PAYMENTS).where(_P.late.is_(True)))
+    return found
+
+
 def look_alike(tx: Tx, row: Row, *, since: datetime) -> Row | None:
     """The newest other payment of the same agent that is alive or succeeded and the same but for its key."""
     alike = (_P.principal_id, _P.customer_id, _P.payee, _P.amount_minor, _P.currency)

@@ -1,5 +1,7 @@
 """Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
 
+At a provider whose look-ups prove nothing, a reconcile may send the very same request again: see `replaying`.
+
 "Not found" proves that nothing was sent only after the attempt's lease, and from a provider whose look-ups are
 consistent. Otherwise an unknown outcome stays unknown, and is looked up again after five minutes, an hour, then daily.
 """
@@ -13,7 +15,8 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
-from agentpay.payments.attempts import begun_before, stored_request
+from agentpay.payments.attempts import all_begun_before, stored_request
+from agentpay.payments.replaying import Replaying
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
@@ -41,6 +44,7 @@ class Recovery:
     store: Store
     providers: Providers
     settling: Settling
+    replaying: Replaying
     monotonic: Callable[[], float]
 
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
@@ -62,7 +66,7 @@ class Recovery:
     def _recovered(self, attempt: Row) -> bool:
         """Recover one of many: whatever keeps it from being settled, the others have their turn."""
         try:
-            return self._recover(attempt)
+            return self._recover(attempt, may_send=True)
         except StorageError as exc:
             logger.error("attempt %s cannot be settled: %s", attempt.id, exc.code)
             self.store.write(lambda tx: self.settling.postpone(tx, attempt.id))
@@ -91,22 +95,24 @@ class Recovery:
             self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
         return True
 
-    def _recover(self, attempt: Row) -> bool:
+    def _recover(self, attempt: Row, *, may_send: bool = False) -> bool:
         try:
             provider = self.providers.get(attempt.provider)
         except ProviderUnknown:
             logger.warning("provider %s of attempt %s is not enabled", attempt.provider, attempt.id)
             return False
-        outcome = self._outcome(attempt, provider)
-        if outcome is None:
-            return False
-        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
-        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
-
-    def _outcome(self, attempt: Row, provider: PaymentProvider) -> Outcome | None:
-        """What a look-up says of an attempt; None where it must be left as it is for now."""
         now = self.store.read(lambda tx: tx.now())  # a look-up proves what was so when it was begun
         finding = _looked_up(provider, attempt, attempt.reference)
+        sent = may_send and isinstance(finding, NotFound) and self.replaying.replay(attempt, provider)
+        if not sent:
+            outcome = self._outcome(attempt, provider, finding, now)
+            if outcome is None:
+                return False
+            self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
+
+    def _outcome(self, attempt: Row, provider: PaymentProvider, finding: Finding, now: datetime) -> Outcome | None:
+        """What a finding says of an attempt; None where it must be left as it is for now."""
         under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
             case Found(outcome):
@@ -122,14 +128,20 @@ class Recovery:
             return None
         if not provider.capabilities().consistent_lookup or attempt.outcome in ("pending", "requires_action"):
             return _still(attempt, "the look-up found nothing")
-        started = self._started_object(attempt)
-        if started is None:
+        begun = all_begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+        if not begun:
             return NotSent(evidence="a consistent look-up after the lease found nothing")
-        earlier = _looked_up(provider, started, started.reference)
-        return earlier.outcome if isinstance(earlier, Found) else _still(attempt, "the earlier step was not found")
+        return self._as_begun(attempt, begun, provider)
 
-    def _started_object(self, attempt: Row) -> Row | None:
-        return begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+    def _as_begun(self, attempt: Row, begun: list[Row], provider: PaymentProvider) -> Outcome:
+        """What the newest earlier step that arrived says of what was begun: those after it may be lost as well."""
+        for step in reversed(begun):
+            match _looked_up(provider, step, step.reference):
+                case Found(outcome):
+                    return outcome
+                case NoAnswer(detail):
+                    return _still(attempt, detail)
+        return _still(attempt, "no earlier step was found")
 
 
 def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:

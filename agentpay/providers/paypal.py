@@ -150,6 +150,7 @@ class PayPalProvider(Plain):
             key_life=KEY_LIFE,
             lease=timedelta(seconds=self._longest * 1.25),
             consistent_lookup=False,
+            replay=True,
             longest_memo=requests.LONGEST_MEMO,
             webhooks=self._verifier is not None,
         )

@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reconcile(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Ask the providers about every payment that is not final. It looks up, and never starts anything."""
+    """Ask the providers about every payment that is not final. It looks up, and never starts anything new."""
     with reader(database_url) as engine:
         report = engine.reconcile()
     print_record(_RECONCILED, report, as_json)
@@ -133,6 +133,10 @@ def health(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         print_json(_health_data(found))
     else:
         Listing(_HEALTH, _health_rows(found)).print(False)
+        if found.late:
+            hint(
+                f"warning: ALARM: {found.late} payments moved money late, after their hold was let go: agentpay doctor"
+            )
         if found.oldest_unknown is not None:
             since, age = readable(found.oldest_unknown), duration(found.oldest_unknown_age)
             hint(f"warning: an outcome is unknown since {since}, for {age}; next: agentpay reconcile")
@@ -152,6 +156,7 @@ def _health_data(found: SystemHealth) -> dict[str, object]:
         "oldest_unknown": found.oldest_unknown,
         "oldest_unknown_seconds": found.oldest_unknown_age,
         "halted_epoch": found.halted_epoch,
+        "late": found.late,
     }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from agentpay.errors import ModeMismatch, NotSent, PaymentDeclined, ProviderUnsupported
 from agentpay.payments.queries import PAYMENTS
+from agentpay.testing.paypal_fake.faults import How
 from integration.paypal.conftest import Shop
 from support.bench import Bench, code_of
 
@@ -93,8 +95,6 @@ def test_an_order_whose_answer_was_lost_is_made_anew_and_only_one_is_paid(shop: 
 
 
 def test_a_charge_of_a_saved_method_whose_answer_was_lost_is_unknown_until_paypal_lists_it(shop: Shop) -> None:
-    from datetime import timedelta
-
     shop.charge("ana", "order-0")
     shop.link("ana")
     shop.fake.fault("charge", "error_after")
@@ -105,6 +105,21 @@ def test_a_charge_of_a_saved_method_whose_answer_was_lost_is_unknown_until_paypa
     assert shop.bench.manager.verify_payment(lost.id).status == "unknown", "not listed yet, which proves nothing"
     shop.bench.later(hours=4)
     assert shop.bench.manager.verify_payment(lost.id).status == "succeeded"
+    shop.fake.books.listing_lag = timedelta(0)
+
+
+@pytest.mark.parametrize("how", ["drop_before", "error_after"])
+def test_a_reconcile_sends_the_same_request_again_where_nobody_lists_it(shop: Shop, how: How) -> None:
+    shop.charge("ana", "order-0")
+    shop.link("ana")
+    shop.fake.fault("charge", how)
+    shop.fake.books.listing_lag = timedelta(hours=3)
+    lost = shop.charge("ana", "order-1")
+    assert lost.status == "unknown"
+    shop.after_the_lease()
+    shop.bench.manager.reconcile()
+    assert (shop.status(lost), shop.moved()) == ("succeeded", 1)
+    assert [row.outcome for row in shop.bench.attempts(lost.id)] == ["succeeded"]
     shop.fake.books.listing_lag = timedelta(0)
 
 
