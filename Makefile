@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest mutants soak clean
+.PHONY: help demo test lint format imports types wheel pytest mutants bench soak clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -45,6 +45,10 @@ pytest: .venv/.dev
 
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
+
+# What a decision costs after 10, 10 thousand and a million payments.
+bench: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.authorize
 
 # Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev

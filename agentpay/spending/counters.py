@@ -6,8 +6,10 @@ whole minutes up to the next full hour, whole hours up to the next full day, and
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ _COUNTERS = table(CounterRow)
 _SUBJECTS = table(SubjectRow)
 _C = _COUNTERS.c
 
+_AT_ONCE: Final = 5_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAINS: Final[dict[str, timedelta]] = {
     "minute": timedelta(minutes=1),
@@ -122,9 +125,19 @@ def detailed(tx: Tx, reading: Reading, held: int, now: datetime) -> Sum:
     return Sum(total=sum(value for _, _, value in found), held=held, buckets=tuple(found))
 
 
-def clear(tx: Tx) -> None:
-    """Forget every counter, before they are built anew from the holds."""
+def make_anew(tx: Tx, sums: Mapping[tuple[datetime, CounterKey], int]) -> None:
+    """Forget every counter, and make them of what was counted in each minute."""
     tx.execute(sa.delete(_COUNTERS))
+    values: dict[tuple[CounterKey, str, datetime], int] = defaultdict(int)
+    for (minute, key), value in sums.items():
+        for grain, bucket in buckets(minute).items():
+            values[key, grain, bucket] += value
+    filled = ((spot, value) for spot, value in values.items() if value)
+    while rows := list(islice(filled, _AT_ONCE)):
+        tx.execute(
+            sa.insert(_COUNTERS),
+            [{**_columns(key), "grain": grain, "bucket": at, "value": value} for (key, grain, at), value in rows],
+        )
 
 
 def _columns(key: CounterKey) -> dict[str, Any]:
