@@ -317,7 +317,8 @@ class PaymentManager(Operations):
         return self._engine.subscriptions.is_subscribed(customer, plan)
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
-        """Ask the providers about everything that is not final. It looks up, and never starts anything new.
+        """Ask the providers about everything that is not final, and go on with what customers approved meanwhile. It
+        never starts anything new.
 
         At a provider whose look-ups prove nothing, the same request may go out again under the same key, while it is
         still allowed: see `agentpay.payments.replaying`.

@@ -96,11 +96,12 @@ def wire(
     settling = Settling(ids, meanings)
     opening = Opening(ids, gate, throttle, attempts, providers, meanings)
     refunding = Refunding(ids, gate, throttle, attempts, providers)
-    # Webhooks come last and are told of what is sent: the one circle among the services.
+    # Webhooks are told of what is sent, and have payments continued: the one circle among the services.
     sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
     replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
     recovery = Recovery(store, providers, settling, replaying, monotonic)
-    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling), owner_of_page))
+    applying = Applying(ids, settling, Outside(ids, settling), owner_of_page)
+    webhooks = Webhooks(store, ids, providers, recovery, applying, lambda payment_id: payments.go_on(payment_id))
     payments = Payments(
         store=store,
         providers=providers,

@@ -206,6 +206,13 @@ def newest(tx: Tx, limit: int, status: str | None = None) -> Sequence[Row]:
     return tx.all(statement if status is None else statement.where(_P.status == status))
 
 
+def approved(tx: Tx, limit: int, providers: Sequence[str]) -> Sequence[str]:
+    """The payments whose newest attempt is pending at one of these providers: among them those to go on with."""
+    of = (_A.outcome == "pending", _A.subject_kind == "charge", _A.provider.in_(providers))
+    query = sa.select(_A.subject_id).where(*of, _A.next_check_at.is_not(None)).order_by(_A.next_check_at).limit(limit)
+    return [row.subject_id for row in tx.all(query)]
+
+
 def refunds_of(tx: Tx, payment_id: str) -> Sequence[Row]:
     """The refunds of a payment, the first first."""
     return tx.all(sa.select(REFUNDS).where(_R.payment_id == payment_id).order_by(_R.created_at, _R.id))

@@ -200,7 +200,11 @@ class PaymentProvider(Protocol):
         ...
 
     def prepare_resume(self, reference: str) -> Request | None:
-        """The request by which a payment goes on after its customer acted; None where a look-up does. Pure."""
+        """The request by which a payment goes on after its customer acted; None where a look-up does. Pure.
+
+        Where there is one, `Pending` with that reference says that the customer acted, and that it is for us to go on:
+        a reconcile does so.
+        """
         ...
 
     def charge(self, order: Order, steps: Steps) -> Outcome: ...
