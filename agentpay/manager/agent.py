@@ -31,6 +31,7 @@ from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.models import Subscription
 from agentpay.usage.models import UsageRecord
 from agentpay.usage.recording import Use
+from agentpay.usage.taking import asked
 from agentpay_policies.budget import BudgetView
 from agentpay_policies.decisions import Request
 from agentpay_policies.money import Amount, Money, parse_decimal
@@ -121,6 +122,7 @@ class AgentHandle:
         price.
         """
         key = self._checked("record_usage", lambda: keys.checked_key(idempotency_key))
+        self._checked("record_usage", lambda: asked(customer, feature, quantity, cost, currency))
         request = Request(
             tool="record_usage", agent=self.agent, operation="record_usage", customer=customer, quantity=quantity
         )
@@ -252,7 +254,7 @@ class AgentHandle:
 
         def write(tx: Tx) -> AgentPayError | None:
             now = tx.now()
-            denied = self._engine.gate.permit(tx, request)
+            denied = self._engine.gate.permit(tx, replace(request, customer_ref=self._reference(tx, request.customer)))
             error = throttle.check(tx, self.agent, now) or (denial(denied) if denied else None)
             if error is not None:
                 return Refusals(throttle).record(tx, self._principal, request.tool, error).error
@@ -262,6 +264,11 @@ class AgentHandle:
         refused = self._engine.store.write(write)
         if refused is not None:
             raise refused
+
+    def _reference(self, tx: Tx, customer: str | None) -> str | None:
+        """Our id of a customer; of one who was never named a new one, in whose counters there is nothing."""
+        known = None if customer is None else customers.known(tx, customer)
+        return self._engine.ids.new("cus") if known is None else known.id
 
     def _checked(self, operation: ToolName, check: Callable[[], T]) -> T:
         """Check arguments; what they are refused for is written down as every refusal is."""

@@ -261,8 +261,11 @@ class Opening:
                 return self._start(tx, row, provider)
             if row.status == "not_sent" or self.gate.has_approval(tx, row.id):
                 customer = customers.by_id(tx, row.customer_id).external_id
-                row = self._with_memo(tx, row, provider, self.gate.enter(tx, row.principal_id).memo)
-                return self._decided(tx, row, provider, self._authorize(tx, row, provider, customer))
+                rules = self.gate.enter(tx, row.principal_id)
+                row = self._with_memo(tx, row, provider, rules.memo)
+                return self._decided(
+                    tx, row, provider, self._authorize(tx, row, provider, customer, _known_alike(tx, row, rules))
+                )
         return stands(tx, row, replayed=True)
 
     def still_allowed(self, tx: Tx, row: Row, provider: PaymentProvider) -> bool:
@@ -277,7 +280,7 @@ class Opening:
     def _authorize(
         self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None
     ) -> Verdict:
-        """Ask the gate. What was approved, or was never sent, was told from its look-alikes when it was opened."""
+        """Ask the gate."""
         return self.gate.authorize(tx, self._ask(tx, row, provider, customer, look_alike))
 
     def _ask(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None) -> Ask:
@@ -345,6 +348,14 @@ class Opening:
             },
             at=now,
         )
+
+
+def _known_alike(tx: Tx, row: Row, rules: Rules) -> str | None:
+    """The look-alike that a payment was suspected for when it was opened: an approval may not answer for it any more.
+    None where it had none, was told from it then, or the policy does not look for one any more."""
+    if row.operation != "charge" or not rules.duplicate_window:
+        return None
+    return requests.look_alike_of(tx, row.id, opened_at=row.created_at)
 
 
 class _Known(AgentPayError):

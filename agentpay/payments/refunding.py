@@ -81,7 +81,7 @@ class Refunding:
         if ask.principal.kind != "agent" or _own(payment, ask.principal):
             return
         least = Money.from_minor(1, payment.currency)
-        denied = self.gate.permit(tx, _request(tx, ask.principal, payment, least))
+        denied = self.gate.permit_of_some_size(tx, _request(tx, ask.principal, payment, least))
         if denied is not None:
             raise denial(denied)
 

@@ -140,6 +140,7 @@ class Settling:
                 approvals.give_back(tx, owner_id, now)
             case "late":
                 holds.recapture(tx, owner_id, now, refunded=refunded)
+                approvals.supersede_open(tx, owner_id, now)
 
     def _payment_moved(self, tx: Tx, row: Row, outcome: Outcome, step: states.Step, now: datetime) -> None:
         values: dict[str, Any] = {"status": step.status, "updated_at": now}

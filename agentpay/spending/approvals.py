@@ -135,9 +135,18 @@ def use(tx: Tx, given: Given, ask: Ask, now: datetime, *, up: bool) -> None:
 
 def supersede(tx: Tx, owner_id: str, now: datetime) -> None:
     """What an approval was asked for has become something else: it is of no use any more, and frees what it held."""
+    _supersede(tx, owner_id, ("approved", "consumed"), now)
+
+
+def supersede_open(tx: Tx, owner_id: str, now: datetime) -> None:
+    """What is asked for has happened already: nobody needs to answer, and what the question held is free."""
+    _supersede(tx, owner_id, OPEN, now)
+
+
+def _supersede(tx: Tx, owner_id: str, statuses: tuple[str, ...], now: datetime) -> None:
     ended = tx.all(
         sa.update(_APPROVALS)
-        .where(_A.owner_id == owner_id, _A.status.in_(("approved", "consumed")))
+        .where(_A.owner_id == owner_id, _A.status.in_(statuses))
         .values(status="expired", decided_at=now)
         .returning(_A.id)
     )

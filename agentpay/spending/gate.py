@@ -6,6 +6,7 @@ and writes the decision, the hold and the counters. Nothing here writes payments
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -50,6 +51,14 @@ class Gate:
         decision, policy = self._foreseen(tx, request, None)
         return None if decision.outcome != "deny" else Denied(request, decision, _hash(policy))
 
+    def permit_of_some_size(self, tx: Tx, request: Request) -> Denied | None:
+        """`permit` of the least amount, for an amount that is not known yet: that it is too small says nothing."""
+        denied = self.permit(tx, request)
+        if denied is None:
+            return None
+        kept = _only(denied.decision, lambda code: code != "BELOW_MINIMUM")
+        return replace(denied, decision=kept) if kept.violations else None
+
     def foresee(self, tx: Tx, request: Request, *, look_alike: str | None = None) -> Decision:
         """What would be decided now, with every figure. It holds nothing, and nobody is asked."""
         return self._foreseen(tx, request, look_alike)[0]
@@ -62,13 +71,7 @@ class Gate:
         request = Request(tool=tool, agent=agent, operation=tool)
         state = State(halts=halts.halts(tx), enrolled=enrolments.enrolled(tx, agent))
         decision = evaluate(request, policy, state, tx.now())
-        found = [number for number, one in enumerate(decision.violations) if one.code in _NOT_FOR_THIS_AGENT]
-        kept = replace(
-            decision,
-            violations=tuple(decision.violations[number] for number in found),
-            for_operator=tuple(decision.for_operator[number] for number in found),
-        )
-        return Denied(request, kept, _hash(policy))
+        return Denied(request, _only(decision, lambda code: code in _NOT_FOR_THIS_AGENT), _hash(policy))
 
     def authorize(self, tx: Tx, ask: Ask) -> Verdict:
         """Decide about money, and hold it. A refusal writes nothing.
@@ -177,6 +180,16 @@ class Gate:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)
         return row is not None and row.status == "approved" and row.expires_at > tx.now()
+
+
+def _only(decision: Decision, wanted: Callable[[str], bool]) -> Decision:
+    """A denial with the reasons of some codes only, in both views."""
+    found = [number for number, one in enumerate(decision.violations) if wanted(one.code)]
+    return replace(
+        decision,
+        violations=tuple(decision.violations[number] for number in found),
+        for_operator=tuple(decision.for_operator[number] for number in found),
+    )
 
 
 def _hash(policy: Policy | None) -> str | None:

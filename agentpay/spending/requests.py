@@ -6,9 +6,14 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from agentpay.spending.tables import DecisionRequestRow
 from agentpay.storage.transaction import Tx
+from agentpay.storage.types import table
 from agentpay_policies.decisions import Decision, OperatorViolation, Request, Shadowed
+
+_R = table(DecisionRequestRow).c
 
 
 def keep(
@@ -46,6 +51,17 @@ def keep(
         policy_hash=policy_hash,
         decided_at=now,
     )
+
+
+def look_alike_of(tx: Tx, owner_id: str, *, opened_at: datetime) -> str | None:
+    """What a payment looked like when it was opened, by the first decision about it."""
+    row = tx.first(
+        sa.select(_R.look_alike)
+        .where(_R.decided_at >= opened_at, _R.owner_id == owner_id)
+        .order_by(_R.decided_at, _R.seq)
+        .limit(1)
+    )
+    return None if row is None else row.look_alike
 
 
 def _plain(violation: OperatorViolation) -> dict[str, object]:

@@ -1,0 +1,124 @@
+"""What the gate was found to get wrong once: each test failed before its fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentpay.clock import FixedClock
+from agentpay.errors import AgentPayError
+from agentpay.providers.outcomes import Succeeded
+from support.bench import PEOPLE, WINDOW, Bench, asking, code_of, policy, violations_of
+from support.bench_fixtures import MakeBench
+from support.invariants import check_invariants
+from support.ledgers import check_counters
+
+
+def usage(bench: Bench, key: str, customer: str = "ana", quantity: Any = 1, **more: Any) -> Any:
+    return bench.bot.record_usage(customer, "calls", quantity, idempotency_key=key, **more)
+
+
+def test_recorded_usage_may_be_limited_for_each_customer(make_bench: MakeBench) -> None:
+    limits = [{"id": "each", "count": 2, "window": WINDOW, "per": "customer"}]
+    bench = make_bench(
+        policy=policy({"bot": {"record_usage": {"max_quantity": 10, "max_cost": "1.00 USD", "limits": limits}}})
+    )
+    usage(bench, "1")
+    usage(bench, "2")
+    assert violations_of(lambda: usage(bench, "3")) == ["COUNT_EXCEEDED"]
+    usage(bench, "4", "ben")
+    bench.check()
+
+
+def test_anothers_payment_may_be_refunded_above_the_least(make_bench: MakeBench) -> None:
+    rules = {"allow": "any", "per_transaction": {"min": "1.00 USD", "max": "9.00 USD"}}
+    bench = make_bench(policy=policy({"bot": {"refund": rules}}))
+    paid = bench.manager.charge("ana", "5.00", "USD", description="x", idempotency_key="1")
+    refund = bench.bot.refund(paid.id, "2.00", reason="x", idempotency_key="r1")
+    assert refund.status == "succeeded"
+    assert violations_of(lambda: bench.bot.refund(paid.id, "0.50", reason="x", idempotency_key="r2")) == [
+        "BELOW_MINIMUM"
+    ]
+    bench.check()
+
+
+def test_a_look_alike_is_asked_about_again_where_the_memo_became_another(make_bench: MakeBench) -> None:
+    rule = {"id": "twice", "when": {"duplicate": "suspected"}, "approvers": "people", "quorum": 1, "expires": "30m"}
+
+    def rules(memo: str) -> Any:
+        charge = {"directions": ["collect"], "per_transaction": {"max": "1000.00 USD"}, "duplicates": "approve"}
+        entry = {"charge": charge, "approvals": [rule], "memo": {"template": memo}}
+        return policy({"bot": entry}, approvers=PEOPLE, defaults={"duplicate_window": "5m"})
+
+    bench = make_bench(policy=rules("one"))
+    bench.enrol("alice")
+    bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="1")
+    parked = bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="2")
+    assert parked.status == "approval_required"
+    bench.approve(parked.approval_id)
+    bench.manager.apply_policy(rules("two"))
+    again = bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="2")
+    assert again.status == "approval_required"
+    assert bench.movements() == 1
+    bench.approve(again.approval_id)
+    assert bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="2").status == "succeeded"
+    bench.check()
+
+
+@pytest.mark.parametrize("quantity", [10**30, -(10**30), "5", 1.5, True, None, 0, -1])
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_quantity_that_is_none_is_refused_and_written_down(
+    make_bench: MakeBench, quantity: Any, limited: bool
+) -> None:
+    bench = make_bench(
+        policy=policy({"bot": {"record_usage": {"max_quantity": 10, "max_cost": "1.00 USD"} if limited else {}}})
+    )
+    assert code_of(lambda: usage(bench, "1", quantity=quantity)) in ("POLICY_DENIED", "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("customer", ["", "x" * 10000, "a\x00b", 5, None, "\ud800"])
+def test_a_customer_that_is_none_is_refused_and_written_down(make_bench: MakeBench, customer: Any) -> None:
+    bench = make_bench(policy=policy({"bot": {"customers": {"allow": ["ana"]}}}))
+    assert code_of(lambda: usage(bench, "1", customer)) in ("POLICY_DENIED", "INVALID_ARGUMENT")
+    assert code_of(lambda: bench.bot.check_access(customer, "x")) in ("POLICY_DENIED", "INVALID_ARGUMENT")
+    assert code_of(lambda: bench.bot.cancel_subscription(customer)) in ("POLICY_DENIED", "INVALID_ARGUMENT")
+
+
+def test_an_approval_of_a_look_alike_that_ran_out_is_asked_again(make_bench: MakeBench) -> None:
+    rule = {"id": "twice", "when": {"duplicate": "suspected"}, "approvers": "people", "quorum": 1, "expires": "30m"}
+    charge = {"directions": ["collect"], "per_transaction": {"max": "1000.00 USD"}, "duplicates": "approve"}
+    rules = policy(
+        {"bot": {"charge": charge, "approvals": [rule]}}, approvers=PEOPLE, defaults={"duplicate_window": "5m"}
+    )
+    bench = make_bench(policy=rules)
+    bench.enrol("alice")
+    bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="1")
+    parked = bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="2")
+    bench.approve(parked.approval_id)
+    bench.manager.apply_policy({**rules, "approvers": {"people": {"members": ["bob"]}}})
+    again = bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="2")
+    assert again.status == "approval_required", "alice is not asked any more"
+    bench.check()
+
+
+def test_a_late_success_ends_what_was_asked_anew(database: str, clock: FixedClock) -> None:
+    """Not sent, by what was known; then parked under a stricter policy; and then it turns out to be paid."""
+    bench = Bench(
+        database, clock=clock, policy=policy(approvers=PEOPLE)
+    )  # the mock's books know nothing of its success
+    bench.mock.force("unreachable")
+    with pytest.raises(AgentPayError):
+        bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="1")
+    bench.manager.apply_policy(policy({"bot": asking("1.00 USD")}, approvers=PEOPLE))
+    parked = bench.bot.charge("ana", "5.00", "USD", description="x", idempotency_key="1")
+    assert parked.status == "approval_required"
+    (attempt,) = bench.attempts(parked.id)
+    late = Succeeded(reference="found-late")
+    bench.engine.store.write(lambda tx: bench.engine.payments.settling.settle(tx, attempt.id, late))
+    assert bench.manager.get_payment(parked.id).status == "succeeded"
+    assert bench.holds(parked.id).count("captured") == 1 and "held" not in bench.holds(parked.id)
+    assert bench.approvals() == ["expired"]
+    check_invariants(bench.engine.store)
+    bench.engine.store.read(check_counters)
+    bench.close()
