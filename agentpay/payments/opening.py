@@ -40,7 +40,7 @@ from agentpay_policies.payees import Payee
 class Denial(PolicyDenied):
     """A denial on its way to be written down. It knows the decision, so it never leaves the engine: see `plain`."""
 
-    def __init__(self, denied: Denied, payment_id: str | None) -> None:
+    def __init__(self, denied: Denied, payment_id: str | None, owner_id: str | None) -> None:
         first = denied.violations[0]
         more = f" (and {len(denied.violations) - 1} more)" if len(denied.violations) > 1 else ""
         super().__init__(
@@ -51,6 +51,7 @@ class Denial(PolicyDenied):
             retry_at=first.retry_at,
         )
         self.denied = denied
+        self.owner_id = owner_id
 
     def plain(self) -> PolicyDenied:
         """The same for the agent, with nothing but what the agent may know."""
@@ -63,9 +64,10 @@ class Denial(PolicyDenied):
         )
 
 
-def denial(denied: Denied, payment_id: str | None = None) -> Denial:
-    """The error for a decision against, with every reason. `Refusals.record` writes it down."""
-    return Denial(denied, payment_id)
+def denial(denied: Denied, payment_id: str | None = None, *, owner_id: str | None = None) -> Denial:
+    """The error for a decision against, with every reason. `Refusals.record` writes it down, as another decision about
+    `owner_id`, the payment or refund that there is already."""
+    return Denial(denied, payment_id, owner_id or payment_id)
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,17 @@ class Refusals:
         log.record(tx, principal=principal, action=action, object_id=str(principal), data=data, at=now)
         if not isinstance(error, Denial):
             return Refused(error)
-        self._keep(tx, error.denied, now)
+        self._keep(tx, error.denied, error.owner_id, now)
         return Refused(error.plain())
 
-    def _keep(self, tx: Tx, denied: Denied, now: datetime) -> None:
+    def _keep(self, tx: Tx, denied: Denied, owner_id: str | None, now: datetime) -> None:
         """Keep what was asked for, where it is an operation that the policy has a section for."""
         if denied.request.operation is None:
             return
         named = denied.request.customer
         customer = None if named is None else customers.known(tx, named)  # one that came with it is gone with it
         request = replace(denied.request, customer_ref=customer.id if customer else None)
-        requests.keep(tx, request, denied.decision, denied.policy_hash, now)
+        requests.keep(tx, request, denied.decision, denied.policy_hash, now, owner_id=owner_id)
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,8 @@ class Refunding:
     def _decided(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:
             case Denied():
-                raise denial(verdict)
+                exists = row.status in ("approval_required", "not_sent")
+                raise denial(verdict, owner_id=row.id if exists else None)
             case Parked():
                 now = tx.now(row.updated_at)
                 queries.update_refund(tx, row.id, status="approval_required", updated_at=now)

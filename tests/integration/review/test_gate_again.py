@@ -122,3 +122,27 @@ def test_a_late_success_ends_what_was_asked_anew(database: str, clock: FixedCloc
     check_invariants(bench.engine.store)
     bench.engine.store.read(check_counters)
     bench.close()
+
+
+def test_a_denial_of_what_was_approved_is_no_request_of_its_own(make_bench: MakeBench) -> None:
+    """A backtest counted the money of a payment once more for each call that was denied after it was parked."""
+    asks = policy({"bot": asking("25.00 USD", when={"operation": ["charge", "refund"]})}, approvers=PEOPLE)
+    bench = make_bench(policy=asks)
+    bench.enrol("alice")
+    paid = bench.manager.for_agent("bot").charge("ana", "30.00", "USD", description="x", idempotency_key="0")
+    bench.approve(paid.approval_id)
+    paid = bench.bot.charge("ana", "30.00", "USD", description="x", idempotency_key="0")
+    parked = bench.bot.charge("ana", "35.00", "USD", description="x", idempotency_key="1")
+    refund = bench.bot.refund(paid.id, "5.00", reason="x", idempotency_key="2")
+    bench.approve(parked.approval_id)
+    bench.approve(refund.approval_id)
+    bench.manager.halt("bot", reason="stop")
+    for _ in range(3):
+        assert violations_of(lambda: bench.bot.charge("ana", "35.00", "USD", description="x", idempotency_key="1")) == [
+            "HALTED"
+        ]
+        assert violations_of(lambda: bench.bot.refund(paid.id, "5.00", reason="x", idempotency_key="2")) == ["HALTED"]
+    assert bench.manager.backtest(asks).replayed == 3
+    bench.manager.resume("bot")
+    assert bench.bot.charge("ana", "35.00", "USD", description="x", idempotency_key="1").status == "succeeded"
+    bench.check()
