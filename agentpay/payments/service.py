@@ -22,7 +22,7 @@ from agentpay.payments.settling import Settling
 from agentpay.payments.views import payment_view, refund_view
 from agentpay.principal import SYSTEM, Principal
 from agentpay.providers.registry import Providers
-from agentpay.spending import approvals, halts
+from agentpay.spending import approvals
 from agentpay.spending.models import Approval
 from agentpay.storage import keys
 from agentpay.storage.store import Store
@@ -239,7 +239,7 @@ class Payments:
         last = newest(queries.attempts(tx, payment_id))
         if last is None or (row.status, last.outcome) != ("pending", "pending") or last.reference is None:
             return False
-        if row.principal_kind == "agent" and halts.is_halted(tx, row.principal_id):
+        if row.principal_kind == "agent" and self.opening.gate.is_halted(tx, row.principal_id):
             return False
         return self.providers.get(row.provider).prepare_resume(last.reference) is not None
 

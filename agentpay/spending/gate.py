@@ -176,6 +176,13 @@ class Gate:
         """Whether everybody is halted: nothing is sent then but what a person asks for."""
         return any(halt.scope == halts.EVERYBODY for halt in halts.halts(tx))
 
+    def is_halted(self, tx: Tx, agent: str) -> bool:
+        """Whether an agent is halted: alone, with its pattern, or with all."""
+        policy = active.policy(tx)
+        entry = policy.agent(agent) if policy is not None else None
+        scopes = {halts.EVERYBODY, halts.scope_of(agent), *([entry.subject] if entry else [])}
+        return any(halt.scope in scopes for halt in halts.halts(tx))
+
     def has_approval(self, tx: Tx, owner_id: str) -> bool:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)

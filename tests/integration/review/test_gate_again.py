@@ -9,6 +9,7 @@ import pytest
 from agentpay.clock import FixedClock
 from agentpay.errors import AgentPayError
 from agentpay.providers.outcomes import Succeeded
+from agentpay.testing.paypal_fake import PayPalFake
 from support.bench import PEOPLE, WINDOW, Bench, asking, code_of, policy, violations_of
 from support.bench_fixtures import MakeBench
 from support.invariants import check_invariants
@@ -146,3 +147,22 @@ def test_a_denial_of_what_was_approved_is_no_request_of_its_own(make_bench: Make
     bench.manager.resume("bot")
     assert bench.bot.charge("ana", "35.00", "USD", description="x", idempotency_key="1").status == "succeeded"
     bench.check()
+
+
+def test_a_halted_pattern_stops_what_its_agents_have_under_way(database: str, clock: FixedClock) -> None:
+    """Nobody takes the money that a customer approved at the provider meanwhile."""
+    rules = policy({"worker-*": {"providers": {"allow": ["paypal"]}}})
+    with PayPalFake(clock=clock) as fake:
+        paypal = fake.provider(timeout=1.0)
+        bench = Bench(database, clock=clock, policy=rules, providers=(paypal,))
+        worker = bench.manager.for_agent("worker-1")
+        waiting = worker.charge("ana", "5.00", "USD", description="x", idempotency_key="1", provider="paypal")
+        fake.approve(fake.newest_order())
+        bench.manager.halt("worker-*", reason="look at them first")
+        bench.later(seconds=paypal.capabilities().lease.total_seconds() * 1.2 + 600)
+        bench.manager.reconcile()
+        assert (fake.effects(), bench.manager.get_payment(waiting.id).status) == (0, "pending")
+        bench.manager.resume("worker-*")
+        bench.manager.reconcile()
+        assert (fake.effects(), bench.manager.get_payment(waiting.id).status) == (1, "succeeded")
+        bench.close()
