@@ -139,7 +139,7 @@ def supersede(tx: Tx, owner_id: str, now: datetime) -> None:
 
 
 def supersede_open(tx: Tx, owner_id: str, now: datetime) -> None:
-    """What is asked for has happened already: nobody needs to answer, and what the question held is free."""
+    """An approval that is open is of no use: what it was asked for is asked anew, or has happened already."""
     _supersede(tx, owner_id, OPEN, now)
 
 

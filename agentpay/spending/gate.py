@@ -84,10 +84,13 @@ class Gate:
         path = policy.path(ask.agent) if policy is not None else ()
         counters.lock_subjects(tx, path)
         now = tx.now()
-        given = approvals.given(tx, ask, now)
+        earlier = approvals.latest(tx, ask.owner_id)
+        given = None if earlier is None else approvals.given(tx, ask, now)
         with tx.conn.begin_nested() as savepoint:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
+            elif earlier is not None:  # left open, it would end later, and free what is held from now on
+                approvals.supersede_open(tx, ask.owner_id, now)
             rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
             if (

@@ -10,7 +10,7 @@ from agentpay.clock import FixedClock
 from agentpay.errors import AgentPayError
 from agentpay.providers.outcomes import Succeeded
 from agentpay.testing.paypal_fake import PayPalFake
-from support.bench import PEOPLE, WINDOW, Bench, asking, code_of, policy, violations_of
+from support.bench import PEOPLE, WINDOW, Bench, asking, capped, code_of, policy, violations_of
 from support.bench_fixtures import MakeBench
 from support.invariants import check_invariants
 from support.ledgers import check_counters
@@ -166,3 +166,39 @@ def test_a_halted_pattern_stops_what_its_agents_have_under_way(database: str, cl
         bench.manager.reconcile()
         assert (fake.effects(), bench.manager.get_payment(waiting.id).status) == (1, "succeeded")
         bench.close()
+
+
+def test_an_approval_that_ran_out_takes_no_hold_from_what_runs_without_it(make_bench: MakeBench) -> None:
+    """Given back, run out, and not ended yet: the payment runs under a policy that asks nobody any more. Ending the
+    approval then freed the budget of money that moves."""
+    limited = capped("10.00 USD")
+    bench = make_bench(policy=policy({"bot": {**limited, **asking("1.00 USD")}}, approvers=PEOPLE))
+    bench.enrol("alice")
+    parked = bench.bot.charge("ana", "10.00", "USD", description="x", idempotency_key="1")
+    bench.approve(parked.approval_id)
+    bench.mock.force("unreachable")
+    assert code_of(lambda: bench.bot.charge("ana", "10.00", "USD", description="x", idempotency_key="1")) == "NOT_SENT"
+    bench.manager.apply_policy(policy({"bot": limited}, approvers=PEOPLE))
+    bench.later(minutes=31)
+    bench.mock.force("pending")
+    assert bench.manager.continue_payment(parked.id).status == "pending"
+    refused = violations_of(lambda: bench.bot.charge("ben", "10.00", "USD", description="x", idempotency_key="2"))
+    assert refused == ["LIMIT_EXCEEDED"]
+    assert bench.holds(parked.id)[-1] == "held"
+    bench.check()
+
+
+def test_what_is_asked_anew_after_an_approval_ran_out_is_asked_once(make_bench: MakeBench) -> None:
+    bench = make_bench(policy=policy({"bot": asking("1.00 USD")}, approvers=PEOPLE))
+    bench.enrol("alice")
+    parked = bench.bot.charge("ana", "10.00", "USD", description="x", idempotency_key="1")
+    bench.approve(parked.approval_id)
+    bench.mock.force("unreachable")
+    assert code_of(lambda: bench.bot.charge("ana", "10.00", "USD", description="x", idempotency_key="1")) == "NOT_SENT"
+    bench.later(minutes=31)
+    again = bench.manager.continue_payment(parked.id)
+    assert again.status == "approval_required" and again.approval_id != parked.approval_id
+    bench.check()
+    bench.approve(again.approval_id)
+    assert bench.bot.charge("ana", "10.00", "USD", description="x", idempotency_key="1").status == "succeeded"
+    bench.check()
