@@ -131,13 +131,14 @@ class Operations:
         return self._engine.store.read(halts.halts)
 
     def link_customer(self, customer: str, provider: str, reference: str) -> None:
-        """Keep what a provider calls a customer (such as `cus_…`), so that its saved method is charged.
+        """Keep what a provider calls a customer (such as `cus_…`), so that its saved method is charged, or its refunds
+        go where the customer said.
 
         Raises:
             ProviderUnknown: the provider is not enabled.
             ValidationError: the reference is none.
         """
-        self._engine.providers.get(provider)
+        self._engine.providers.get(provider).link(customer, reference)
 
         def write(tx: Tx) -> None:
             now = tx.now()
@@ -159,6 +160,17 @@ class Operations:
             return tuple(Money.from_minor(minor, currency) for currency, minor in left.items())
 
         return self._engine.store.read(read)
+
+    def speed_up(self, payment_id: str) -> Payment | Refund:
+        """Have the provider replace what waits of a payment or refund by the same with a better chance: on a chain, the
+        same transfer with higher fees and the same number, so that only one of them is ever mined. Audited.
+
+        Raises:
+            NotFound: there is no such payment or refund.
+            Conflict: nothing of it waits.
+            ProviderUnsupported, ProviderError: the provider cannot, or would not; nothing was replaced.
+        """
+        return self._engine.payments.speed_up(payment_id, OPERATOR)
 
     def recent_payments(self, *, limit: int = 50, status: str | None = None) -> tuple[Payment, ...]:
         """The newest payments of all customers."""

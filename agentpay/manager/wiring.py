@@ -22,6 +22,7 @@ from agentpay.payments.refunding import Refunding
 from agentpay.payments.sending import Sending
 from agentpay.payments.service import Payments
 from agentpay.payments.settling import Settling
+from agentpay.payments.speeding import Speeding
 from agentpay.plans.service import PlanService
 from agentpay.providers.registry import Providers
 from agentpay.spending.gate import Gate
@@ -114,4 +115,5 @@ def _payments(
         sending=Sending(store, attempts, settling, time.monotonic),
         settling=settling,
         recovery=Recovery(store, providers, settling, time.monotonic),
+        speeding=Speeding(store, providers, settling),
     )

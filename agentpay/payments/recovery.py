@@ -1,5 +1,8 @@
 """Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
 
+What a provider finds nowhere, and can be sent again byte for byte without any second effect (`Resends`), is sent again
+while its payment may still run and its agent is not halted.
+
 "Not found" proves that nothing was sent only after the attempt's lease, and from a provider whose look-ups are
 consistent. Otherwise an unknown outcome stays unknown, and is looked up again after five minutes, an hour, then daily.
 """
@@ -13,13 +16,14 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
-from agentpay.payments.attempts import begun_before, stored_request
+from agentpay.payments.attempts import begun_before, reference_to
 from agentpay.payments.settling import Settling
-from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
+from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Resends
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.registry import Providers
+from agentpay.spending import halts
 from agentpay.storage.store import Store
-from agentpay.storage.transaction import Row
+from agentpay.storage.transaction import Row, Tx
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +97,8 @@ class Recovery:
         finding = _looked_up(provider, attempt, attempt.reference)
         under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
+            case Found(Unknown()) if not under_way and isinstance(provider, Resends) and self._may_resend(attempt):
+                return _resent(provider, attempt)
             case Found(outcome):
                 # Within its lease the call itself may go on with further steps: only what is final is taken from it.
                 return None if under_way and not isinstance(outcome, Succeeded | Declined) else outcome
@@ -100,6 +106,18 @@ class Recovery:
                 return self._not_found(attempt, provider, now)
             case NoAnswer(detail):
                 return None if under_way else _still(attempt, detail)
+
+    def _may_resend(self, attempt: Row) -> bool:
+        """Whether stored bytes may be sent again: the payment may still run, and whoever asked for it is not halted."""
+
+        def read(tx: Tx) -> bool:
+            refund = attempt.subject_id.startswith("ref_")
+            subject = (queries.refund if refund else queries.payment)(tx, attempt.subject_id)
+            stopped = {halt.scope for halt in halts.halts(tx)} if subject.principal_kind == "agent" else set()
+            mine = {halts.scope_of(None), halts.scope_of(subject.principal_id)}
+            return subject.status in ("pending", "unknown") and not stopped & mine
+
+        return self.store.read(read)
 
     def _not_found(self, attempt: Row, provider: PaymentProvider, now: datetime) -> Outcome | None:
         if now < attempt.lease_until:
@@ -116,16 +134,18 @@ class Recovery:
         return begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
 
 
-def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
-    asked = Reference(
-        key=attempt.provider_key,
-        kind=attempt.subject_kind,
-        step=attempt.step,
-        request=stored_request(attempt),
-        reference=reference,
-    )
+def _resent(provider: Resends, attempt: Row) -> Outcome:
+    """Have the stored request of an attempt sent again, as it is."""
     try:
-        return provider.lookup(asked)
+        return provider.resend(reference_to(attempt, attempt.reference))
+    except Exception as exc:  # noqa: BLE001 - the named seam: whatever a provider raises, the money may have moved
+        logger.warning("sending attempt %s again raised %s", attempt.id, type(exc).__name__)
+        return Unknown(evidence=f"{type(exc).__name__} when it was sent again")
+
+
+def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
+    try:
+        return provider.lookup(reference_to(attempt, reference))
     except Exception as exc:  # noqa: BLE001 - the named seam: a look-up that fails says nothing
         logger.warning("look-up of attempt %s at %s raised %s", attempt.id, provider.name, type(exc).__name__)
         return NoAnswer(type(exc).__name__)

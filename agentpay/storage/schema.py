@@ -15,7 +15,7 @@ from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
 
-REVISION: Final = "0001"
+REVISION: Final = "0007"
 """The revision that this program works with; a test holds it to the head of the migrations."""
 
 
