@@ -49,6 +49,11 @@ def post(tx: Tx, *, event: str, object_id: str, entries: Sequence[Entry], at: da
     return True
 
 
+def is_posted(tx: Tx, *, event: str, object_id: str) -> bool:
+    """Whether an event of an object was posted already."""
+    return queries.has_event(tx, event, object_id)
+
+
 def credit_available(tx: Tx, customer_id: str, currency: str) -> int:
     """The credits that a customer has, in minor units, as they stand now; for showing, and on SQLite for deciding."""
     return -queries.running_balance(tx, (customer_credit(customer_id), currency))

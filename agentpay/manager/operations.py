@@ -21,6 +21,7 @@ from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
+from agentpay.providers.crypto.listing import UnallocatedTransfer, unallocated
 from agentpay.spending import active, approvals, approvers, halts, policies
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
@@ -171,6 +172,11 @@ class Operations:
             ProviderUnsupported, ProviderError: the provider cannot, or would not; nothing was replaced.
         """
         return self._engine.payments.speed_up(payment_id, OPERATOR)
+
+    def unallocated_transfers(self, *, limit: int = 100, fractions: bool = False) -> tuple[UnallocatedTransfer, ...]:
+        """What came over a chain and belongs to no payment, the newest first: a person decides what becomes of it.
+        `fractions`: with the parts of amounts that only told payments apart."""
+        return self._engine.store.read(lambda tx: unallocated(tx, limit, fractions=fractions))
 
     def recent_payments(self, *, limit: int = 50, status: str | None = None) -> tuple[Payment, ...]:
         """The newest payments of all customers."""

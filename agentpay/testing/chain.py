@@ -11,7 +11,7 @@ each transaction unless `automine` is off; their time is the chain's own, and `c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentpay.providers.crypto.rpc import Endpoint
 
 XPUB: Final = (
-    "xpub6EF8jXqFeFEW5bwMU7RpQtHkzE4KJxcqJtvkCjJumzW8CPpacXkb92ek4WzLQXjL93HycJwTPUAcuNxCqFPKKU5m5Z2Vq4nCyh5CyPeBFFr"
+    "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP"
 )
 """An extended public key for demonstrations: that of the account m/44'/60'/0' of the mnemonic "test test … junk", which
 every developer's tool knows. What is paid to it is anybody's."""
@@ -63,14 +63,19 @@ class TestToken:
 
 
 class ChainClock:
-    """The time of the newest block: on a chain of one's own nothing else tells the time."""
+    """The time of the newest block: on a chain of one's own nothing else tells the time. `forward`: it never runs back,
+    though blocks are taken back."""
 
-    def __init__(self, chain: LocalChain) -> None:
+    def __init__(self, chain: LocalChain, *, forward: bool = False) -> None:
         self._chain = chain
+        self._forward = forward
+        self._latest = datetime.fromtimestamp(0, UTC)
 
     def now(self) -> datetime:
         """When the newest block was made."""
-        return datetime.fromtimestamp(int(self._chain.eth.get_block("latest")["timestamp"]), UTC)
+        found = datetime.fromtimestamp(int(self._chain.eth.get_block("latest")["timestamp"]), UTC)
+        self._latest = max(found, self._latest) if self._forward else found
+        return self._latest
 
 
 class LocalChain:
@@ -152,8 +157,7 @@ class LocalChain:
         yield
         grown = int(self.eth.block_number) - start
         self.tester.revert_to_snapshot(before)
-        self.later(timedelta(seconds=1))
-        self.mine(max(0, grown + longer - 1))
+        self.mine(grown + longer)
 
     def endpoint(self, label: str = "local") -> Endpoint:
         """A way to read the chain."""
@@ -167,7 +171,6 @@ class LocalChain:
         *,
         tokens: Sequence[TestToken],
         endpoints: Sequence[Endpoint] | None = None,
-        monotonic: Callable[[], float] | None = None,
         **options: Any,
     ) -> CryptoProvider:
         """The provider on this chain; `options` are those of `create_payment_provider("crypto", …)`."""
@@ -178,7 +181,7 @@ class LocalChain:
             endpoints=[self.endpoint()] if endpoints is None else endpoints,
             chain_id=CHAIN,
             tokens=",".join(token.setting for token in tokens),
-            **{"clock": self.clock, **options},
+            **{"clock": ChainClock(self, forward=True), **options},
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from eth_tester.exceptions import BlockNotFound, ValidationError
-from eth_utils import ValidationError as RefusedByChain
+from eth_tester.exceptions import BlockNotFound, TransactionFailed, ValidationError
+from eth_utils.exceptions import ValidationError as RefusedByChain
 from web3 import EthereumTesterProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-_SERVER_ERROR = -32000
+_REFUSED = -32000
+_REVERTED = 3
 
 
 class _NodeLike(EthereumTesterProvider):
@@ -18,9 +19,15 @@ class _NodeLike(EthereumTesterProvider):
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         try:
             return super().make_request(method, params)
+        except TransactionFailed as exc:
+            return _error(_REVERTED, f"execution reverted: {exc}")
         except (BlockNotFound, ValidationError, RefusedByChain) as exc:
-            message = " ".join(str(exc).split())[:200]
-            return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, "error": {"code": _SERVER_ERROR, "message": message}})
+            return _error(_REFUSED, str(exc))
+
+
+def _error(code: int, message: str) -> RPCResponse:
+    said = " ".join(message.split())[:200]
+    return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": said}})
 
 
 def tester_provider() -> EthereumTesterProvider:

@@ -16,6 +16,7 @@ from agentpay_servers.commands import (
     approvals,
     approvers,
     care,
+    chain,
     customers,
     payments,
     plans,
@@ -30,7 +31,7 @@ from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 _ORDER = (
     *("demo", "init", "mcp"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
-    *("payments", "charge", "refund", "renew"),
+    *("payments", "charge", "refund", "renew", "chain"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
     *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
 )
@@ -121,5 +122,5 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, care):
+for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, chain, care):
     module.register(app)

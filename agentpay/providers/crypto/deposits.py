@@ -17,6 +17,7 @@ from agentpay.canonical import digest
 from agentpay.errors import ProviderError
 from agentpay.providers.base import Request
 from agentpay.providers.crypto import queries
+from agentpay.providers.crypto.amounts import shown
 from agentpay.providers.crypto.config import ChainConfig, TokenConfig
 from agentpay.providers.crypto.tables import ChainDepositRow
 from agentpay.storage.transaction import Row, Tx
@@ -144,10 +145,3 @@ def instructions(row: Row, received: int = 0) -> str:
     parts.append("Another token or chain does not arrive.")
     parts.append(f"ethereum:{row.token}@{row.chain}/transfer?address={row.address}&uint256={left}")
     return " ".join(parts)
-
-
-def shown(units: int, decimals: int) -> str:
-    """Base units as a decimal number, exact, with at least two decimals."""
-    whole, part = divmod(units, 10**decimals)
-    digits = f"{part:0{decimals}d}".rstrip("0") if decimals else ""
-    return f"{whole}.{digits.ljust(2, '0')}"

@@ -27,6 +27,7 @@ from agentpay.providers.base import (
     Steps,
 )
 from agentpay.providers.crypto import queries
+from agentpay.providers.crypto.amounts import shown
 from agentpay.providers.crypto.books import Books
 from agentpay.providers.crypto.config import (
     ChainConfig,
@@ -36,7 +37,7 @@ from agentpay.providers.crypto.config import (
     in_coin,
     load_crypto,
 )
-from agentpay.providers.crypto.deposits import NoSlot, Wanted, allocate, instructions, shown
+from agentpay.providers.crypto.deposits import NoSlot, Wanted, allocate, instructions
 from agentpay.providers.crypto.matching import judge
 from agentpay.providers.crypto.news import told
 from agentpay.providers.crypto.rpc import ChainFault, Endpoint, Head, Rpc, View, endpoint
@@ -358,6 +359,7 @@ def from_settings(
     *,
     database_url: str | None = None,
     clock: Clock | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
     signer: Signer | None = None,
     endpoints: Sequence[Endpoint] | None = None,
     **options: object,
@@ -390,6 +392,7 @@ def from_settings(
         endpoints=_endpoints(settings) if endpoints is None else endpoints,
         signer=signer,
         clock=clock,
+        monotonic=monotonic,
     )
 
 

@@ -142,13 +142,18 @@ def set_canonical(tx: Tx, transfer_ids: Collection[str], canonical: bool) -> Non
 def strays(tx: Tx, limit: int, *, fractions: bool) -> Sequence[Row]:
     """What belongs to no payment, the newest first, with the payment that it came near to."""
     query = (
-        sa.select(_TRANSFERS, _D.payment_id, _D.currency, _D.decimals)
+        sa.select(_TRANSFERS, _D.payment_id)
         .outerjoin(_DEPOSITS, _D.id == _T.deposit_id)
         .where(_T.stray_reason.is_not(None))
         .order_by(_T.seq.desc())
         .limit(limit)
     )
     return tx.all(query if fractions else query.where(_T.stray_reason != "fraction"))
+
+
+def tokens(tx: Tx) -> Sequence[Row]:
+    """The tokens that deposits were asked in, with what they are to us."""
+    return tx.all(sa.select(_D.chain, _D.token, _D.currency, _D.decimals).distinct())
 
 
 def insert_news(tx: Tx, **values: Any) -> None:

@@ -18,21 +18,24 @@ from typing import Final, Literal
 from agentpay.errors import ProviderError, ProviderUnsupported
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, Reference, Request, Steps
 from agentpay.providers.crypto import queries
+from agentpay.providers.crypto.amounts import shown
 from agentpay.providers.crypto.books import Books
 from agentpay.providers.crypto.config import ChainConfig, in_coin
-from agentpay.providers.crypto.deposits import request_hash, shown
+from agentpay.providers.crypto.deposits import request_hash
 from agentpay.providers.crypto.outgoing import Outgoing, Shown, combined, shown_by
 from agentpay.providers.crypto.rpc import ChainFault, Endpoint, Rpc, View
 from agentpay.providers.crypto.signers import Signer, Unsigned, signed
-from agentpay.providers.crypto.tables import ChainSendRow
 from agentpay.providers.crypto.token import TransferCall, balance
-from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Succeeded, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, Succeeded, Unknown
 from agentpay.storage.transaction import Row, Tx
 
 LEASE: Final = timedelta(seconds=120)
 _STEP: Final = "broadcast"
 _HEADROOM: Final = 4
 """A quarter more gas than was estimated."""
+
+_ROUGH_GAS: Final = 50_000
+"""About what a transfer of a token takes."""
 
 Kind = Literal["charge", "refund"]
 
@@ -187,14 +190,17 @@ class Sender:
                 f"The wallet {sender} has {shown(has, token.decimals)} {token.currency}, "
                 f"and {shown(call.units, token.decimals)} are to be sent."
             )
+        coins = view.coins(sender)
+        self._check_coins(coins, _ROUGH_GAS * (view.head.base_fee or 0))  # without any, nodes do not even estimate
         gas = view.gas(sender, call.token, call.data) * (_HEADROOM + 1) // _HEADROOM
         max_fee, tip = self._fees(view, gas)
-        coins = view.coins(sender)
-        if coins < gas * max_fee:
-            raise _Refused(
-                f"The wallet {sender} has {in_coin(coins)} for gas, and needs up to {in_coin(gas * max_fee)}."
-            )
+        self._check_coins(coins, gas * max_fee)
         return Quote(view.nonces_used(sender, "pending"), gas, max_fee, tip)
+
+    def _check_coins(self, has: int, needed: int) -> None:
+        if has < needed:
+            sender = self._signer.address
+            raise _Refused(f"The wallet {sender} has {in_coin(has)} for gas, and needs up to {in_coin(needed)}.")
 
     def _fees(self, view: View, gas: int) -> tuple[int, int]:
         """The most for a unit of gas, and the tip of it: twice the present price, within the operator's bound."""

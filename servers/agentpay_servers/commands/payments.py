@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args
 
 import typer
@@ -23,11 +24,12 @@ _RENEWALS = tuple(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    payments = group(app, "payments", "Payments: list, show, verify, continue.")
+    payments = group(app, "payments", "Payments: list, show, verify, continue, speed up.")
     payments.command("list")(list_payments)
     payments.command("show")(show)
     payments.command("verify")(verify)
     payments.command("continue")(go_on)
+    payments.command("speed-up")(speed_up)
     app.command()(charge)
     app.command()(refund)
     app.command()(renew)
@@ -77,6 +79,18 @@ def go_on(payment: PaymentId, as_json: AsJson = False, database_url: DatabaseUrl
     """Go on with a payment after its customer acted, or after it was approved. Safe to repeat."""
     with reader(database_url) as engine:
         print_record(PAYMENTS, engine.continue_payment(payment), as_json)
+
+
+def speed_up(
+    payment: Annotated[str, typer.Argument(metavar="ID", help="The id of the payment or refund.")],
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Replace a transfer that is stuck on its chain by the same one with higher fees: only one of them can be mined."""
+    with reader(database_url) as engine:
+        made = engine.speed_up(payment)
+    columns: Sequence[Column[Any]] = REFUNDS if payment.startswith("ref_") else PAYMENTS
+    print_record(columns, made, as_json)
 
 
 def charge(
