@@ -1,4 +1,4 @@
-"""Collecting on a chain: what customers do, and what becomes of it. Every sentence of the issue is a test."""
+"""Collecting on a chain: what customers do, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def succeeded(outcome: object) -> bool:
     return isinstance(outcome, Succeeded)
 
 
-# -- what the customer is told ---------------------------------------------------------------------------
+# -- what the customer is told -------------------------------------------------------------------------
 
 
 def test_the_instructions_name_chain_token_address_amount_and_deadline(till: Till) -> None:
@@ -69,7 +69,7 @@ def test_every_amount_in_use_is_said_and_nothing_handed_out(shared_till: Till, m
     assert [type(one) for one in made] == [RequiresAction, RequiresAction, NotSent]
 
 
-# -- paying ----------------------------------------------------------------------------------------------
+# -- paying --------------------------------------------------------------------------------------------
 
 
 def test_a_payment_succeeds_after_its_confirmations_and_not_before(make_till: MakeTill) -> None:
@@ -151,7 +151,7 @@ def test_two_transfers_in_one_transaction_are_two(shared_till: Till) -> None:
     assert [reason for _, reason in shared_till.strays()] == ["duplicate"]
 
 
-# -- time ------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------------
 
 
 def test_paid_in_time_and_seen_late_is_paid(till: Till) -> None:
@@ -194,7 +194,7 @@ def test_a_clock_that_is_behind_the_chain_hands_nothing_out_with_a_deadline_in_t
     assert "deadline would be in the past" in refused.evidence
 
 
-# -- what matches nothing --------------------------------------------------------------------------------
+# -- what matches nothing ------------------------------------------------------------------------------
 
 
 def test_a_transfer_that_matches_nothing_is_listed(shared_till: Till) -> None:
@@ -253,7 +253,7 @@ def test_the_sender_is_never_believed_from_an_argument(till: Till) -> None:
     assert succeeded(till.look(made))
 
 
-# -- reorganisations -------------------------------------------------------------------------------------
+# -- reorganisations -----------------------------------------------------------------------------------
 
 
 def test_a_reorganisation_before_the_confirmations_is_as_if_nothing_was_paid(till: Till) -> None:
@@ -302,7 +302,7 @@ def test_news_of_a_time_without_a_worker_are_not_lost(till: Till) -> None:
     assert len(till.provider.poll(till.now() + timedelta(days=40))) == 1
 
 
-# -- keys, processes, look-ups -------------------------------------------------------------------------------------------
+# -- keys, processes, look-ups ---------------------------------------------------------------------------------------
 
 
 def test_the_same_key_has_one_deposit(till: Till) -> None:
@@ -354,7 +354,7 @@ def test_a_restart_goes_on_where_the_books_are(till: Till) -> None:
     assert succeeded(till.look(made, provider=till.new()))
 
 
-# -- an endpoint that cannot be believed -----------------------------------------------------------------
+# -- an endpoint that cannot be believed ---------------------------------------------------------------
 
 
 def test_an_endpoint_that_fell_behind_changes_nothing(till: Till, chain: LocalChain) -> None:

@@ -1,4 +1,4 @@
-"""Sending on a chain: one nonce a transfer, stored bytes, and only them again. Every sentence of the issue is a test."""
+"""Sending on a chain: one nonce a transfer, stored bytes, and only them again."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def paid(till: Till, account: int = 5) -> int:
     return till.usdt.balance(till.chain.account(account))
 
 
-# -- the way of a transfer -------------------------------------------------------------------------------
+# -- the way of a transfer -----------------------------------------------------------------------------
 
 
 def test_a_send_is_pending_until_its_confirmations_and_then_succeeds(till: Till) -> None:
@@ -135,7 +135,7 @@ def test_a_repeat_of_a_key_signs_nothing_new(till: Till) -> None:
     assert paid(till) == PAID
 
 
-# -- what cannot be sent, and costs nothing --------------------------------------------------------------
+# -- what cannot be sent, and costs nothing ------------------------------------------------------------
 
 
 def test_a_wallet_without_balance_sends_nothing(till: Till) -> None:
@@ -198,7 +198,7 @@ def test_an_endpoint_that_is_down_means_not_sent(make_till: MakeTill, chain: Loc
         assert "503" in evidence(till.deposit("7.00").outcome)
 
 
-# -- what becomes of it ----------------------------------------------------------------------------------
+# -- what becomes of it --------------------------------------------------------------------------------
 
 
 def test_a_transfer_that_the_token_refused_in_a_block_is_declined(till: Till) -> None:
@@ -292,7 +292,7 @@ def test_a_fee_that_the_token_takes_from_a_send_is_for_a_person_to_see(till: Til
     assert "6930000 of 7000000 base units reached the payee" in evidence(till.look(sent))
 
 
-# -- a person's decision ---------------------------------------------------------------------------------
+# -- a person's decision -------------------------------------------------------------------------------
 
 
 def test_speeding_up_replaces_the_same_transfer_with_higher_fees_and_the_same_nonce(
@@ -334,7 +334,7 @@ def test_what_is_final_is_not_replaced(till: Till) -> None:
         till.provider.speed_up(sent.reference)
 
 
-# -- deaths in between -----------------------------------------------------------------------------------
+# -- deaths in between ---------------------------------------------------------------------------------
 
 
 class Died(Exception):
@@ -389,7 +389,7 @@ def test_a_call_that_takes_longer_than_its_lease_broadcasts_nothing(make_till: M
     assert paid(till) == 0
 
 
-# -- refunds ---------------------------------------------------------------------------------------------
+# -- refunds -------------------------------------------------------------------------------------------
 
 
 def deposited(till: Till, amount: str = "10.00") -> Sent:
