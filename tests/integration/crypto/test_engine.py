@@ -130,7 +130,7 @@ def make_shop(make_till: MakeTill, databases: Databases) -> Iterator[MakeShop]:
 
 
 @pytest.fixture
-def shop(make_shop: MakeShop, database: str) -> Shop:
+def shop(database: str, make_shop: MakeShop) -> Shop:
     """A shop on each kind of database."""
     return make_shop(database)
 
