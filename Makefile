@@ -1,5 +1,6 @@
 # make demo    makes .venv, installs AgentPay, and runs its main job
 # make test    the same environment, then every check: lint, types, imports, the wheel, the tests
+# make test-live    against anvil, a real Ethereum node for tests; needs Node with npm
 #
 # Needs Python 3.11 or later with venv, and make. Another interpreter: make test PYTHON=python3.12
 
@@ -16,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest mutants clean
+.PHONY: help demo test test-live lint format imports types wheel pytest mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -46,12 +47,16 @@ pytest: .venv/.dev
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
 
+# Prints NOT RUN where Node or anvil cannot be had; where CI is set, that is a failure.
+test-live: .venv/.dev
+	$(BIN)/python tests/live/run.py
+
 # Deliberate faults of the policy language, each of which must make a test fail.
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
 clean:
-	rm -rf .venv .venv-wheel dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-wheel .live dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps below say what is installed; a change of what they depend on installs again.
 

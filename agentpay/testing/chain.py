@@ -81,9 +81,13 @@ class ChainClock:
 class LocalChain:
     """A chain that only this process knows, with accounts that have coins for gas.
 
+    Everything goes through web3, but for mining and time, which are the test chain's own.
+
     Raises:
         ConfigurationError: eth-tester or the extra `crypto` is not installed.
     """
+
+    chain_id = CHAIN
 
     def __init__(self) -> None:
         try:
@@ -95,9 +99,8 @@ class LocalChain:
             ) from None
         from web3 import Web3
 
-        self._provider = tester_provider()
-        self._web3 = Web3(self._provider)
-        self.eth: Any = self._web3.eth
+        self._provider: Any = tester_provider()
+        self.eth: Any = Web3(self._provider).eth
         self.clock = ChainClock(self)
 
     @property
@@ -122,9 +125,8 @@ class LocalChain:
         """Deploy one of the test contracts."""
         artifact = contracts()[name]
         factory = self.eth.contract(abi=artifact["abi"], bytecode=artifact["bytecode"])
-        receipt = self.eth.get_transaction_receipt(
-            factory.constructor(*arguments).transact({"from": self.account(0)})
-        )  # fmt: skip
+        tx_hash = factory.constructor(*arguments).transact({"from": self.account(0)})
+        receipt = self.eth.wait_for_transaction_receipt(tx_hash, timeout=10, poll_latency=0.02)
         return self.eth.contract(address=receipt["contractAddress"], abi=artifact["abi"])
 
     def pay(self, token: TestToken, to: str, amount: str, *, sender: int = 0) -> str:
@@ -179,7 +181,7 @@ class LocalChain:
         return from_settings(
             database_url=database_url,
             endpoints=[self.endpoint()] if endpoints is None else endpoints,
-            chain_id=CHAIN,
+            chain_id=self.chain_id,
             tokens=",".join(token.setting for token in tokens),
             **{"clock": ChainClock(self, forward=True), **options},
         )

@@ -12,7 +12,7 @@ from agentpay.providers.crypto.provider import CryptoProvider
 from agentpay.providers.events import News
 from agentpay.providers.outcomes import Outcome, RequiresAction
 from agentpay.testing import RecordingSteps
-from agentpay.testing.chain import CHAIN, XPUB, ChainClock, LocalChain, TestToken
+from agentpay.testing.chain import XPUB, ChainClock, LocalChain, TestToken
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF, Payee
 
@@ -120,13 +120,13 @@ class Till:
 
     def send(self, amount: str = "7.00", *, to: int = 5, key: str | None = None, **more: Any) -> Sent:
         """Send money to an account."""
-        payee = Payee.parse(f"eip155:{CHAIN}:{self.chain.account(to)}")
+        payee = Payee.parse(f"eip155:{self.chain.chain_id}:{self.chain.account(to)}")
         return self.charge(Order(_IDS.new("pay"), "ana", Money(amount, "USDT"), payee), key=key, **more)
 
     def refund(self, deposit: Sent, amount: str, *, to: str | None = None, key: str | None = None) -> Sent:
         """Refund a deposit to the address that the customer confirmed."""
         assert isinstance(deposit.outcome, RequiresAction)
-        confirmed = to or f"eip155:{CHAIN}:{self.chain.account(6)}"
+        confirmed = to or f"eip155:{self.chain.chain_id}:{self.chain.account(6)}"
         order = RefundOrder(
             _IDS.new("ref"), "pay_x", deposit.outcome.reference, Money(amount, "USDT"), SELF, customer=confirmed
         )

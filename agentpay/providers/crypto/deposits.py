@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentpay.canonical import digest
 from agentpay.errors import ProviderError
@@ -21,6 +21,9 @@ from agentpay.providers.crypto.amounts import shown
 from agentpay.providers.crypto.config import ChainConfig, TokenConfig
 from agentpay.providers.crypto.tables import ChainDepositRow
 from agentpay.storage.transaction import Row, Tx
+
+if TYPE_CHECKING:
+    from agentpay.providers.crypto.rpc import Head
 
 FRACTIONS: Final = 9999
 """How many amounts one price has at a shared address: up to 0.009999 is added."""
@@ -42,6 +45,7 @@ class Wanted:
     request: Request
     token: TokenConfig
     units: int
+    opened: Head
     deadline: datetime
 
 
@@ -94,6 +98,8 @@ def allocate(tx: Tx, config: ChainConfig, wanted: Wanted) -> Row:
             decimals=wanted.token.decimals,
             price=str(wanted.units),
             state="waiting",
+            opened_block=wanted.opened.number,
+            opened_at=wanted.opened.at,
             deadline=wanted.deadline,
             created_at=tx.now(),
             **values,

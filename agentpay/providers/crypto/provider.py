@@ -236,7 +236,7 @@ class CryptoProvider(Plain):
         try:
             head = self._check_chain()
             if known is None:
-                self._watcher.sync()  # from here on its blocks are read
+                head = self._watcher.sync()  # from here on its blocks are read
         except ChainFault as fault:
             return NotSent(f"The chain cannot be asked: {fault.message}"[:400])
         token = self._config.token_at(str(request["token"]))
@@ -245,7 +245,7 @@ class CryptoProvider(Plain):
         deadline = self._clock.now() + self._config.deposit_life
         if known is None and deadline <= head.at:
             return NotSent("The deadline would be in the past: our clock is behind the chain's.")
-        wanted = Wanted(key, request, token, int(str(request["units"])), deadline)
+        wanted = Wanted(key, request, token, int(str(request["units"])), head, deadline)
 
         def hand_out(tx: Tx) -> Row | None:
             late = known is None and self._monotonic() - started > LEASE.total_seconds()

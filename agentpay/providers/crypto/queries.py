@@ -40,7 +40,7 @@ def cursor(tx: Tx, chain: int, *, lock: bool = False) -> Row | None:
 
 def start_cursor(tx: Tx, chain: int, head: int, at: datetime) -> None:
     """Begin to read a chain at a block."""
-    tx.insert_new(ChainCursorRow, chain=chain, head=head, head_at=at, scanned=head)
+    tx.insert_new(ChainCursorRow, chain=chain, start=head, head=head, head_at=at, scanned=head)
 
 
 def move_cursor(tx: Tx, chain: int, head: int, at: datetime, scanned: int) -> None:

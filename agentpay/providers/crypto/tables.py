@@ -15,18 +15,21 @@ from agentpay.storage.types import Base, Sequence, UtcTime, where
 
 
 class ChainCursorRow(Base, table=True):
-    """How far a chain was seen and its logs were read. `head` only goes forward."""
+    """How far a chain was seen and its logs were read. `head` only goes forward; what was before `start` is not ours to
+    judge."""
 
     __tablename__ = "chain_cursors"
 
     chain: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs={"autoincrement": False})
+    start: int = Field(sa_type=sa.BigInteger)
     head: int = Field(sa_type=sa.BigInteger)
     head_at: datetime = Field(sa_type=UtcTime)
     scanned: int = Field(sa_type=sa.BigInteger)
 
 
 class ChainDepositRow(Base, table=True):
-    """What a customer was asked to pay, and where. `slot` is the amount as long as no other deposit may have it."""
+    """What a customer was asked to pay, and where. `slot` is the amount as long as no other deposit may have it. What
+    was in a block by `opened_block`, and by its time `opened_at`, was there before anybody was asked to pay."""
 
     __tablename__ = "chain_deposits"
     __table_args__ = (
@@ -52,6 +55,8 @@ class ChainDepositRow(Base, table=True):
     slot: str | None = None
     state: str
     changes: int = 0
+    opened_block: int = Field(sa_type=sa.BigInteger)
+    opened_at: datetime = Field(sa_type=UtcTime)
     deadline: datetime = Field(sa_type=UtcTime)
     created_at: datetime = Field(sa_type=UtcTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcTime)

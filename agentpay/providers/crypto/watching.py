@@ -89,7 +89,7 @@ class Watcher:
             watched.add(self._config.deposit_address)
         if row is None:
             return Asked(0, None, tuple(sorted(watched)), ())
-        first = max(0, int(row.scanned) - self._reach)
+        first = max(int(row.start) + 1, int(row.scanned) - self._reach)
         known = tuple(queries.transfers_since(tx, chain, first))
         return Asked(int(row.head), first, tuple(sorted(watched)), known)
 
@@ -100,7 +100,7 @@ class Watcher:
 
     def _look(self, view: View, asked: Asked) -> Snapshot:
         config, head = self._config, view.head
-        first = head.number if asked.first is None else min(asked.first, head.number)
+        first = head.number + 1 if asked.first is None else asked.first
         last = min(head.number, first + config.log_range * _RANGES)
         logs = self._logs(view, asked.recipients, first, last)
         for log in logs:
@@ -166,6 +166,8 @@ class Watcher:
         chain = self._config.chain
         one = transfer_id(chain, log)
         deposit = queries.deposit_of(tx, chain, log.recipient, log.token, str(log.units))
+        if deposit is not None and log.block_number <= deposit.opened_block and at <= deposit.opened_at:
+            deposit = None  # it was there before anybody was asked to pay
         new = queries.insert_transfer(
             tx,
             id=one,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,14 +16,20 @@ def register(app: typer.Typer) -> None:
     app.command()(mcp)
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    provider: Annotated[
+        Literal["mock", "crypto"], typer.Option("--provider", help="With crypto: stablecoins on a local chain.")
+    ] = "mock",
+    as_json: AsJson = False,
+) -> None:
     """Show the main job, end to end, with no set-up.
 
     An agent pays through a real MCP server, the policy decides, a person approves; on a database of its own.
+    With --provider crypto: a deposit, its confirmations, access, a refund, and a send that a person approves.
     """
     from agentpay_servers.demo import run
 
-    code = run(json=as_json)
+    code = run(json=as_json, provider=provider)
     if code:
         raise typer.Exit(int(code))
 

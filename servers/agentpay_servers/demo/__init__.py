@@ -19,8 +19,10 @@ _DONE: Final = 0
 _WENT_WRONG: Final = 1
 
 
-def run(*, json: bool = False) -> int:
+def run(*, json: bool = False, provider: str = "mock") -> int:
     """Run the demo and print its transcript, or the same as JSON. The exit code is 0 only if all came as expected."""
+    if provider == "crypto":
+        return _on_chain(json)
     import anyio
 
     from agentpay_servers.demo.story import tell
@@ -32,6 +34,17 @@ def run(*, json: bool = False) -> int:
     if json:
         print_json(_data(told))
     return _DONE if told.ok else _WENT_WRONG
+
+
+def _on_chain(json: bool) -> int:
+    from agentpay_servers.demo.chain import tell
+    from agentpay_servers.demo.transcript import Transcript
+
+    with tempfile.TemporaryDirectory(prefix="agentpay-demo-") as folder:
+        told = tell(Path(folder), None if json else Transcript())
+    if json:
+        print_json(told.data())
+    return _WENT_WRONG if told.wrong else _DONE
 
 
 def _data(told: Told) -> dict[str, object]:

@@ -227,6 +227,26 @@ def test_another_configured_token_at_the_address_of_a_payment_is_listed_not_cred
     assert [reason for _, reason in till.strays()] == ["unmatched"]
 
 
+def test_what_an_address_had_before_it_was_handed_out_pays_nothing(till: Till) -> None:
+    """An extended key that was used before: an old transfer is no payment for what is asked now."""
+    till.provider.poll(till.now())  # the books begin before it
+    till.chain.pay(till.usdt, derived_address(XPUB, 0), "10.00", sender=CUSTOMER)
+    made = till.deposit("10.00")
+    assert made.uri[0] == derived_address(XPUB, 0)
+    till.chain.mine(2)
+    assert isinstance(till.look(made), RequiresAction)
+    assert till.strays() == [("10.00", "unmatched")]
+    till.pay(made, "10.00", mine=1)
+    assert succeeded(till.look(made))
+
+
+def test_what_a_shared_address_received_before_the_books_began_is_not_listed(shared_till: Till) -> None:
+    shared_till.chain.pay(shared_till.usdt, shared_till.chain.account(9), "3.00", sender=CUSTOMER)
+    shared_till.deposit("10.00")
+    shared_till.chain.mine(3)
+    assert shared_till.news() == []
+
+
 def test_a_transfer_of_nothing_is_not_even_listed(till: Till) -> None:
     made = till.deposit("10.00")
     till.pay(made, "0.000000", mine=2)

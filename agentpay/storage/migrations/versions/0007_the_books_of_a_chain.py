@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.create_table(
         "chain_cursors",
         sa.Column("chain", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
         sa.Column("head", sa.BigInteger(), nullable=False),
         sa.Column("head_at", sa.BigInteger(), nullable=False),
         sa.Column("scanned", sa.BigInteger(), nullable=False),
@@ -38,6 +39,8 @@ def upgrade() -> None:
         sa.Column("slot", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("changes", sa.Integer(), nullable=False),
+        sa.Column("opened_block", sa.BigInteger(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("deadline", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
