@@ -162,12 +162,12 @@ def insert_news(tx: Tx, **values: Any) -> None:
 
 
 def untold(tx: Tx, chain: int, since: datetime, limit: int) -> Sequence[Row]:
-    """What was never told, or first told since then; the oldest first."""
+    """What was never told, then what was first told since then; each the oldest first."""
     told = _NEWS.c.first_told_at
     return tx.all(
         sa.select(_NEWS)
         .where(_NEWS.c.chain == chain, sa.or_(told.is_(None), told >= since))
-        .order_by(_NEWS.c.seq)
+        .order_by(sa.case((told.is_(None), 0), else_=1), _NEWS.c.seq)
         .limit(limit)
     )
 
