@@ -8,6 +8,7 @@
 | AGENTPAY_PROVIDERS | the enabled providers, separated by commas; the first is the default | `mock` |
 | AGENTPAY_LIVE | whether real money may move | `0` |
 | AGENTPAY_THROTTLE | new keys and refusals an agent may have a minute, or `off` | `600/120` |
+| AGENTPAY_APPROVAL_HOOK | a command line that is run, without a shell, when something newly waits for people | none |
 | AGENTPAY_APPROVER_SECRET | an approver's secret, for a person's own commands only | none |
 
 `.env` and `agentpay.toml` are read from the working directory. The TOML file has the same names, or those of the table
@@ -74,6 +75,7 @@ class Settings(SourcedSettings):
     providers: Annotated[tuple[str, ...], NoDecode] = ("mock",)
     live: bool = False
     throttle: str = "600/120"
+    approval_hook: str | None = None
     approver_secret: SecretStr | None = None
 
     @field_validator("providers", mode="before")

@@ -29,6 +29,7 @@ from agentpay.subscriptions.models import Subscription
 from agentpay_policies.decisions import Request as PolicyRequest
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF
+from agentpay_policies.terms import Period
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Subscribing:
             request = PolicyRequest(tool="cancel_subscription", agent=principal.id, customer=customer)
             denied = self.gate.permit(tx, request)
             if denied is not None:
-                raise denial(denied.violations)
+                raise denial(denied)
         found = customers.known(tx, customer)
         if found is None:
             raise NotFound("The customer has no subscription.")
@@ -157,6 +158,8 @@ class Subscribing:
             key=key,
             purpose=SUBSCRIPTION,
             plan=f"{plan.id}@{plan.version}",
+            period=period_of(plan),
+            term=plan.term,
             begin=begin,
             identity=body,
         )
@@ -201,11 +204,11 @@ class Subscribing:
         request = PolicyRequest(
             tool="subscribe", agent=agent, operation="subscribe", customer=customer, plan=plan.id,
             provider=self.payments.providers.default.name,
-            money=Money(0, plan.currency),
+            money=Money(0, plan.currency), period=period_of(plan), term=plan.term,
         )  # fmt: skip
         denied = self.gate.permit(tx, request)
         if denied is not None:
-            raise denial(denied.violations)
+            raise denial(denied)
 
     def _of_payment(self, payment: Payment) -> Subscription:
         """The subscription that a payment is for, with how the payment stands."""
@@ -224,6 +227,11 @@ class Subscribing:
             next_step="" if payment.status == "succeeded" else payment.next_step,
             replayed=payment.replayed,
         )
+
+
+def period_of(plan: PaymentPlan) -> Period | None:
+    """The billing period of a plan as policies call it; None where it is paid once."""
+    return None if plan.billing_period is None else plan.billing_period.value
 
 
 def _done(stood: Subscription | Refused) -> Subscription:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,12 +19,14 @@ import sqlalchemy as sa
 from agentpay.doctor.model import Check
 from agentpay.doctor.sums import WindowSums
 from agentpay.payments.tables import PaymentRow, RefundRow
-from agentpay.spending.holds import opaque
+from agentpay.spending.holds import opaque, value
 from agentpay.spending.tables import DecisionRow, HoldRow, PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import from_micros, table
-from agentpay_policies.decisions import COUNT
+from agentpay_policies.decisions import COUNT, NANO
 from agentpay_policies.errors import PolicyError
+from agentpay_policies.limits import BUDGETED, NO_CATEGORY, cap_nanos
+from agentpay_policies.payees import Payee
 from agentpay_policies.policy import AgentEntry, Limit, Policy, cap_in
 
 _DECISIONS = table(DecisionRow)
@@ -33,7 +36,6 @@ _PAYMENTS = table(PaymentRow)
 _REFUNDS = table(RefundRow)
 _D, _H = _DECISIONS.c, _HOLDS.c
 
-_BUDGETED: Final = ("charge", "subscribe")
 _LIVE: Final = ("held", "captured")
 
 
@@ -116,8 +118,9 @@ def _faults(
             places.setdefault(one.place, []).append(one)
     by_subject = _by_subject(policies, hashed, holds, {one.subject for one in kept}, payees)
     for (rule, subject, unit, operation, direction), group in places.items():
-        operations = _BUDGETED if subject.startswith("budget:") else (operation,)
-        directions = limits[rule].directions or (direction,)
+        limit = limits[rule]
+        operations = limit.operations or (BUDGETED if subject.startswith("budget:") else (operation,))
+        directions = limit.directions or (direction,)
         counted = [
             hold for hold in by_subject.get(subject, ())
             if hold.operation in operations and hold.direction in directions and _value(hold, unit)
@@ -143,7 +146,7 @@ def _value(hold: Row, unit: str) -> int:
         return 0
     if unit == COUNT:
         return int(hold.state != "void")
-    return int(hold.amount_minor) if hold.state in _LIVE and hold.currency == unit else 0
+    return value(hold, unit) if hold.state in _LIVE and hold.currency == unit.removeprefix(NANO) else 0
 
 
 def _by_subject(
@@ -151,11 +154,17 @@ def _by_subject(
 ) -> Mapping[str, list[Row]]:
     """The holds of each subject: as one policy places their agents, and in the budgets under which they were taken."""
     found: dict[str, list[Row]] = {subject: [] for subject in wanted}
+    category = cache(lambda payee: policies[hashed].category_of(Payee.parse(payee)) or NO_CATEGORY)
     for hold in holds:
         present = policies[hashed].path(hold.agent)
         then = policies[hold.policy_hash].path(hold.agent) if hold.policy_hash in policies else ()
         left = tuple(node for node in then if node.startswith("budget:") and node not in present)
-        parts = (f"customer:{hold.customer_id}", payees[hold.payee], f"provider:{hold.provider}")
+        parts = (
+            f"customer:{hold.customer_id}",
+            payees[hold.payee],
+            f"provider:{hold.provider}",
+            f"category:{category(hold.payee)}",
+        )
         for subject in (*_subjects(present, (*parts, *present[:1])), *_subjects(left, (*parts, *then[:1]))):
             if subject in found:
                 found[subject].append(hold)
@@ -177,7 +186,8 @@ def _limits(policy: Policy) -> Iterator[tuple[str, Limit]]:
 
 
 def _limits_of(entry: AgentEntry) -> Iterator[tuple[str, Limit]]:
-    for operation, section in (("charge", entry.charge), ("refund", entry.refund)):
+    sections = (("charge", entry.charge), ("record_usage", entry.record_usage), ("refund", entry.refund))
+    for operation, section in sections:
         if section is not None:
             yield from ((f"{entry.pointer}.{operation}.limits.{limit.id}", limit) for limit in section.limits)
 
@@ -185,8 +195,10 @@ def _limits_of(entry: AgentEntry) -> Iterator[tuple[str, Limit]]:
 def _cap(limit: Limit, unit: str) -> int | None:
     if unit == COUNT:
         return limit.count
-    money = cap_in(limit.amounts, unit)
-    return None if money is None else money.minor
+    money = cap_in(limit.amounts, unit.removeprefix(NANO))
+    if money is None:
+        return None
+    return cap_nanos(money) if unit.startswith(NANO) else money.minor
 
 
 def _policies(tx: Tx) -> dict[str, Policy]:

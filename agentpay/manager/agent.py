@@ -30,9 +30,10 @@ from agentpay.storage import keys
 from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.models import Subscription
 from agentpay.usage.models import UsageRecord
+from agentpay.usage.recording import Use
 from agentpay_policies.budget import BudgetView
 from agentpay_policies.decisions import Request
-from agentpay_policies.money import Amount, Money, Price, parse_decimal
+from agentpay_policies.money import Amount, Money, parse_decimal
 from agentpay_policies.names import Operation, ToolName
 from agentpay_policies.payees import Payee
 from agentpay_policies.text import free_text, identifier
@@ -116,16 +117,17 @@ class AgentHandle:
     ) -> UsageRecord:
         """Record that a customer used a feature. Known keys are answered without a decision: they record nothing.
 
-        The policy's `max_cost` bounds what the use costs, whether the agent or the customer's plan sets the price.
+        The policy's `max_cost` and `limits` bound what the use costs, whether the agent or the customer's plan sets the
+        price.
         """
         key = self._checked("record_usage", lambda: keys.checked_key(idempotency_key))
         request = Request(
             tool="record_usage", agent=self.agent, operation="record_usage", customer=customer, quantity=quantity
         )
 
-        def permit(tx: Tx, price: Price | None) -> AgentPayError | None:
-            denied = self._engine.gate.permit(tx, replace(request, cost=price))
-            return denial(denied.violations) if denied else None
+        def permit(tx: Tx, use: Use) -> AgentPayError | None:
+            denied = self._engine.gate.spend(tx, replace(request, cost=use.cost), use.id, use.customer_id)
+            return denial(denied) if denied else None
 
         if not self._known("record_usage", key):
             self._admit(request)
@@ -236,13 +238,13 @@ class AgentHandle:
 
         denied = self._engine.store.read(read)
         if denied is not None:
-            raise self._refused(operation, denial(denied.violations))
+            raise self._refused(operation, denial(denied))
 
     def _permit(self, request: Request) -> None:
         """Decide about a call that moves nothing; a refusal is written down."""
         denied = self._engine.store.read(lambda tx: self._engine.gate.permit(tx, request))
         if denied is not None:
-            raise self._refused(request.tool, denial(denied.violations))
+            raise self._refused(request.tool, denial(denied))
 
     def _admit(self, request: Request) -> None:
         """Throttle and decide about a new key that holds no money."""
@@ -251,7 +253,7 @@ class AgentHandle:
         def write(tx: Tx) -> AgentPayError | None:
             now = tx.now()
             denied = self._engine.gate.permit(tx, request)
-            error = throttle.check(tx, self.agent, now) or (denial(denied.violations) if denied else None)
+            error = throttle.check(tx, self.agent, now) or (denial(denied) if denied else None)
             if error is not None:
                 return Refusals(throttle).record(tx, self._principal, request.tool, error).error
             throttle.count_new_key(tx, self.agent, now)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from agentpay.clock import Clock
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids
+from agentpay.manager.telling import Callback
 from agentpay.manager.wiring import Engine, wire
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import PaymentProvider
@@ -45,6 +46,7 @@ def open_engine(
     settings = load_settings()
     source = settings.policy if policy is None else policy
     parsed = None if source is None or source is False else read_policy(source)
+    hook = None if settings.approval_hook is None else _hook(settings.approval_hook)
     store = Store(storage_url(storage) if storage is not None else settings.database_url, clock=clock, ids=ids)
     try:
         prepare(store, upgrade=upgrade)
@@ -55,6 +57,8 @@ def open_engine(
             throttle=Throttle.parse(throttle if throttle is not None else settings.throttle),
             default_plan=default_plan,
         )
+        if hook is not None:
+            engine.telling.on_approval(hook)
         if parsed is not None and not store.read(lambda tx: policies.is_active(tx, parsed)):
             store.write(lambda tx: policies.adopt(tx, parsed, OPERATOR))
     except BaseException:
@@ -87,6 +91,12 @@ def read_policy(source: PolicySource) -> Policy:
         raise ConfigurationError(f"There is no policy file {path}.", next_step="Make one with: agentpay init") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The policy file {path} cannot be read: {type(exc).__name__}.") from None
+
+
+def _hook(line: str) -> Callback:
+    from agentpay.manager.hook import CommandHook
+
+    return CommandHook(line)
 
 
 def _is_path(source: str) -> bool:

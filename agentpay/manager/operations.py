@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
+from agentpay.errors import NotFound
 from agentpay.ledger import service as ledger
-from agentpay.manager.opening import open_engine, read_policy
+from agentpay.manager.opening import PolicySource, open_engine, read_policy
+from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
+from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
 from agentpay.providers.crypto.listing import UnallocatedTransfer, unallocated
-from agentpay.spending import active, approvals, approvers, halts, policies
+from agentpay.spending import active, approvals, approvers, enrolments, halts, policies, replaying
+from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
@@ -34,6 +38,8 @@ from agentpay_policies.text import identifier
 
 if TYPE_CHECKING:
     from agentpay.doctor.checks import Examination
+    from agentpay_policies.backtest import Report
+    from agentpay_policies.compare import Change
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +98,23 @@ class Operations:
         """An approval as it stands."""
         return self._engine.store.read(lambda tx: approvals.get(tx, approval_id, agent_id=None))
 
+    def approval_card(self, approval_id: str) -> Card:
+        """Everything to decide an approval by: what, for whom, why it is asked, and what the agent spent and has left.
+
+        Raises:
+            NotFound: there is no such approval.
+        """
+        return read_card(self._engine.store, approval_id)
+
+    def on_approval(self, callback: Callable[[Card], None]) -> None:
+        """Tell `callback` of every approval that an agent asks for through this manager from now on.
+
+        It is called once for each, after the commit and before the agent is answered, in the agent's thread: keep it
+        short. Where it fails, that is logged, and the payment waits all the same. AGENTPAY_APPROVAL_HOOK names a
+        command that is told in the same way, in every process.
+        """
+        self._engine.telling.on_approval(callback)
+
     def list_approvals(self, status: ApprovalStatus | None = "pending", *, limit: int = 100) -> tuple[Approval, ...]:
         """Approvals in one state, or all; the newest first."""
         return self._engine.store.read(lambda tx: approvals.listed(tx, status, limit))
@@ -117,6 +140,67 @@ class Operations:
         """
         policy = read_policy(source)
         return self._engine.store.write(lambda tx: policies.apply(tx, policy, OPERATOR))
+
+    def enrol_agent(self, agent: str) -> bool:
+        """Let an agent be one of the policy's patterns with `each: true`, with limits of its own. False: it is already.
+
+        What it spent stays counted where its enrolment is taken back.
+        """
+        who = identifier(agent, "agent")
+        return self._engine.store.write(lambda tx: enrolments.enrol(tx, who, OPERATOR, tx.now()))
+
+    def withdraw_agent(self, agent: str) -> bool:
+        """Take an agent's enrolment back. False where it had none."""
+        return self._engine.store.write(lambda tx: enrolments.withdraw(tx, agent, OPERATOR, tx.now()))
+
+    def enrolled_agents(self) -> tuple[str, ...]:
+        """Every enrolled agent."""
+        return self._engine.store.read(enrolments.listed)
+
+    def explain(self, agent: str, source: PolicySource | None = None) -> tuple[str, ...]:
+        """The rules for an agent in plain sentences, by the active policy or by another one.
+
+        Raises:
+            NotFound: no policy is active, and none is given.
+            PolicyError, ConfigurationError: the source is no policy.
+        """
+        from agentpay_policies.explain import explain
+
+        return explain(self._policy(source), identifier(agent, "agent"))
+
+    def simulate(self, agent: str, operation: str, **request: Unpack[Asked]) -> Simulation:
+        """What would be decided now about a request of an agent's: no hold is taken, and nothing is written.
+
+        `operation` is a tool's name. The request is in the words of the tools: customer, amount, currency, payee,
+        provider, method, distinct_from, plan, quantity, cost, and of a refund payment_id.
+
+        Raises:
+            ValidationError, NotFound, ProviderUnknown, ProviderUnsupported: as the verb itself would refuse it.
+        """
+        return simulate(self._engine, Wanted(agent, operation, **request))
+
+    def backtest(self, source: PolicySource, since: datetime | timedelta | None = None) -> Report:
+        """What another policy would have said to the requests of the past: what it would newly deny, park or allow.
+
+        `since` is a moment, or how long ago. What was spent before it is not counted.
+
+        Raises:
+            PolicyError, ConfigurationError: the source is no policy.
+            ValidationError: there are too many requests: begin later.
+        """
+        from agentpay_policies.backtest import compare_decisions
+
+        policy = self._policy(source)
+        past = self._engine.store.read(
+            lambda tx: replaying.recorded(tx, tx.now() - since if isinstance(since, timedelta) else since)
+        )
+        return compare_decisions(past, policy)
+
+    def policy_differences(self, old: PolicySource | None, new: PolicySource | None) -> tuple[Change, ...]:
+        """Everything that `new` allows more than `old`, then everything that it allows less. None is the active one."""
+        from agentpay_policies.compare import differences
+
+        return differences(self._policy(old), self._policy(new))
 
     def halt(self, agent: str | None = None, *, reason: str) -> None:
         """Stop an agent, or all of them: every decision from now on is a denial. What is under way goes on."""
@@ -238,6 +322,14 @@ class Operations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _policy(self, source: PolicySource | None) -> Policy:
+        if source is not None:
+            return read_policy(source)
+        policy = self._engine.store.read(active.policy)
+        if policy is None:
+            raise NotFound("No policy is active.", next_step="Apply one: agentpay policy apply FILE")
+        return policy
 
     def _tools_for(self, agent: str) -> frozenset[ToolName]:
         policy = self._engine.store.read(active.policy)

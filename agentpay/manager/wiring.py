@@ -14,6 +14,7 @@ from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
+from agentpay.manager.telling import Telling
 from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
@@ -51,6 +52,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    telling: Telling
 
 
 def wire(
@@ -76,8 +78,9 @@ def wire(
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
+    telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings)
+    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, telling)
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -94,6 +97,7 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        telling=telling,
     )
 
 
@@ -105,6 +109,7 @@ def _payments(
     throttle: Throttle,
     attempts: Attempts,
     meanings: Mapping[str, Purpose],
+    telling: Telling,
 ) -> Payments:
     settling = Settling(ids, gate, meanings)
     return Payments(
@@ -116,4 +121,5 @@ def _payments(
         settling=settling,
         recovery=Recovery(store, providers, settling, time.monotonic),
         speeding=Speeding(store, providers, settling),
+        waits=telling.waits,
     )

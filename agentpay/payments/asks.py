@@ -18,6 +18,7 @@ from agentpay.providers.base import Order, PaymentProvider, RefundOrder, Request
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
+from agentpay_policies.terms import Period
 
 Kind = Literal["charge", "refund", "resume"]
 
@@ -55,8 +56,9 @@ class Purpose:
 
 @dataclass(frozen=True)
 class ChargeAsk:
-    """A charge: who asks, what for, and by which key. A repeat must equal its `body`: all of it, or `identity` where
-    the rest is worked out anew each time (the price of a plan, the sum of what is unbilled)."""
+    """A charge: who asks, what for, and by which key; of a subscription, `term` periods of such a length. A repeat must
+    equal its `body`: all of it, or `identity` where the rest is worked out anew each time (the price of a plan, the sum
+    of what is unbilled)."""
 
     principal: Principal
     operation: Literal["charge", "subscribe", "renew", "bill_usage", "top_up"]
@@ -70,6 +72,8 @@ class ChargeAsk:
     distinct_from: str | None = None
     purpose: str = "sale"
     plan: str | None = None
+    period: Period | None = None
+    term: int = 1
     begin: Begin | None = None
     identity: Mapping[str, object] | None = None
 
@@ -136,7 +140,7 @@ class Refused:
 Opened = Started | Stands | Refused
 
 
-def effect_digest(facts: Mapping[str, Any] | RowMapping, provider: PaymentProvider) -> str:
+def effect_digest(facts: Mapping[str, Any] | RowMapping, provider: PaymentProvider, memo: str | None = None) -> str:
     """The hash over the resolved effect of a payment or refund (its columns), to which an approval is bound."""
     return digest(
         "agentpay.effect.v1",
@@ -154,6 +158,6 @@ def effect_digest(facts: Mapping[str, Any] | RowMapping, provider: PaymentProvid
             "currency": facts["currency"],
             "plan": facts.get("plan"),
             "payment": facts.get("payment_id"),
-            "memo": None,
+            "memo": memo,
         },
     )

@@ -8,7 +8,7 @@ A refusal before a payment exists keeps nothing but its audit row: the key stays
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -25,28 +25,47 @@ from agentpay.principal import Principal
 from agentpay.providers import limits
 from agentpay.providers.base import Order, PaymentProvider
 from agentpay.providers.registry import Providers
+from agentpay.spending import approvals, requests
 from agentpay.spending.gate import Gate
-from agentpay.spending.models import Allowed, Ask, Denied, Parked, Verdict
+from agentpay.spending.models import Allowed, Ask, Denied, Parked, Rules, Verdict
 from agentpay.spending.throttle import Throttle
 from agentpay.storage import keys, texts
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.decisions import Request as PolicyRequest
-from agentpay_policies.decisions import Violation
+from agentpay_policies.memo import MemoRule, render_memo
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
 
 
-def denial(violations: tuple[Violation, ...], payment_id: str | None = None) -> PolicyDenied:
-    """The error for a decision against, with every reason."""
-    first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    return PolicyDenied(
-        f"{first.message}{more}",
-        violations=violations,
-        payment_id=payment_id,
-        next_step=first.next_step,
-        retry_at=first.retry_at,
-    )
+class Denial(PolicyDenied):
+    """A denial on its way to be written down. It knows the decision, so it never leaves the engine: see `plain`."""
+
+    def __init__(self, denied: Denied, payment_id: str | None) -> None:
+        first = denied.violations[0]
+        more = f" (and {len(denied.violations) - 1} more)" if len(denied.violations) > 1 else ""
+        super().__init__(
+            f"{first.message}{more}",
+            violations=denied.violations,
+            payment_id=payment_id,
+            next_step=first.next_step,
+            retry_at=first.retry_at,
+        )
+        self.denied = denied
+
+    def plain(self) -> PolicyDenied:
+        """The same for the agent, with nothing but what the agent may know."""
+        return PolicyDenied(
+            self.message,
+            violations=self.violations,
+            payment_id=self.payment_id,
+            next_step=self.next_step,
+            retry_at=self.retry_at,
+        )
+
+
+def denial(denied: Denied, payment_id: str | None = None) -> Denial:
+    """The error for a decision against, with every reason. `Refusals.record` writes it down."""
+    return Denial(denied, payment_id)
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,19 @@ class Refusals:
         data = {"code": error.code, "violations": codes}
         action = f"{operation}.call_refused"  # not "refund.refused", which is what becomes of a refund
         log.record(tx, principal=principal, action=action, object_id=str(principal), data=data, at=now)
-        return Refused(error)
+        if not isinstance(error, Denial):
+            return Refused(error)
+        self._keep(tx, error.denied, now)
+        return Refused(error.plain())
+
+    def _keep(self, tx: Tx, denied: Denied, now: datetime) -> None:
+        """Keep what was asked for, where it is an operation that the policy has a section for."""
+        if denied.request.operation is None:
+            return
+        named = denied.request.customer
+        customer = None if named is None else customers.known(tx, named)  # one that came with it is gone with it
+        request = replace(denied.request, customer_ref=customer.id if customer else None)
+        requests.keep(tx, request, denied.decision, denied.policy_hash, now)
 
 
 @dataclass(frozen=True)
@@ -119,11 +150,13 @@ class Opening:
         limits.check(provider, ask.money, ask.payee, ask.method)
         customer = customers.ensure(tx, ask.customer, ids=self.ids, now=now)
         purpose_id = ask.begin(tx, customer, payment_id, now) if ask.begin is not None else None
+        rules = self.gate.enter(tx, ask.principal.id) if ask.principal.kind == "agent" else Rules()
         row = self._insert(tx, ask, provider, payment_id, customer.id, purpose_id)
+        row = self._with_memo(tx, row, provider, rules.memo)
         if ask.principal.kind != "agent":
             return self._start(tx, row, provider)
-        self._refuse_look_alike(tx, ask, customer.id, payment_id)
-        return self._decided(tx, row, provider, self._authorize(tx, row, provider, ask.customer))
+        look_alike = self._look_alike(tx, ask, row, rules)
+        return self._decided(tx, row, provider, self._authorize(tx, row, provider, ask.customer, look_alike))
 
     def _admit(self, tx: Tx, ask: ChargeAsk, now: datetime) -> None:
         """Throttle an agent, and lock what its decision will read."""
@@ -134,26 +167,46 @@ class Opening:
             raise throttled
         self.throttle.count_new_key(tx, ask.principal.id, now)
 
-    def _refuse_look_alike(self, tx: Tx, ask: ChargeAsk, customer_id: str, payment_id: str) -> None:
-        window = self.gate.enter(tx, ask.principal.id)
-        if ask.operation != "charge" or not window:
-            return
+    def _look_alike(self, tx: Tx, ask: ChargeAsk, row: Row, rules: Rules) -> str | None:
+        """The newest payment of the window that is the same but for its key, unless the caller named it as distinct.
+
+        Raises:
+            DuplicateSuspected: there is one, and the policy wants it refused.
+        """
+        if ask.operation != "charge" or not rules.duplicate_window:
+            return None
         now = tx.now()
-        twin = queries.look_alike(
-            tx,
-            besides=payment_id,
-            principal_id=ask.principal.id,
-            customer_id=customer_id,
-            payee=str(ask.payee),
-            amount_minor=ask.money.minor,
-            currency=ask.money.currency,
-            since=now - window,
+        twin = queries.look_alike(tx, row, since=now - rules.duplicate_window)
+        if twin is None or ask.distinct_from == twin.id:
+            return None
+        if rules.duplicates != "deny":
+            return str(twin.id)
+        age = int((now - twin.created_at).total_seconds())
+        raise DuplicateSuspected(
+            f"Payment {twin.id}, {twin.status}, {age} s ago, is the same but for its key.", look_alike=twin.id
         )
-        if twin is not None and ask.distinct_from != twin.id:
-            age = int((now - twin.created_at).total_seconds())
-            raise DuplicateSuspected(
-                f"Payment {twin.id}, {twin.status}, {age} s ago, is the same but for its key.", look_alike=twin.id
-            )
+
+    def _with_memo(self, tx: Tx, row: Row, provider: PaymentProvider, rule: MemoRule | None) -> Row:
+        """The payment with its memo as the policy makes it now. An approval is bound to the memo that people saw: where
+        it became another one, they are asked again."""
+        if row.operation != "charge":
+            return row
+        facts = {
+            "agent": row.principal_id,
+            "amount": str(Money.from_minor(row.amount_minor, row.currency).amount),
+            "currency": row.currency,
+            "customer": customers.by_id(tx, row.customer_id).external_id,
+            "payment": row.id,
+        }
+        said = texts.text_of(tx, row.id, "description") or ""
+        memo = limits.fitting(provider, render_memo(rule, description=said, facts=facts))
+        if memo == texts.text_of(tx, row.id, "memo"):
+            return row
+        if row.status != "pending":
+            approvals.supersede(tx, row.id, tx.now())
+        texts.put(tx, row.id, "memo", memo)
+        queries.update_payment(tx, row.id, digest=effect_digest(row._mapping, provider, memo))
+        return queries.payment(tx, row.id)
 
     def _insert(
         self,
@@ -173,6 +226,8 @@ class Opening:
             "purpose": ask.purpose,
             "purpose_id": purpose_id,
             "plan": ask.plan,
+            "plan_period": ask.period,
+            "plan_term": ask.term,
             "customer_id": customer_id,
             "payee": str(ask.payee),
             "direction": ask.payee.direction,
@@ -201,11 +256,14 @@ class Opening:
                 return self._start(tx, row, provider)
             if row.status == "not_sent" or self.gate.has_approval(tx, row.id):
                 customer = customers.by_id(tx, row.customer_id).external_id
-                self.gate.enter(tx, row.principal_id)
+                row = self._with_memo(tx, row, provider, self.gate.enter(tx, row.principal_id).memo)
                 return self._decided(tx, row, provider, self._authorize(tx, row, provider, customer))
         return stands(tx, row, replayed=True)
 
-    def _authorize(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str) -> Verdict:
+    def _authorize(
+        self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None
+    ) -> Verdict:
+        """Ask the gate. What was approved, or was never sent, was told from its look-alikes when it was opened."""
         operation: Literal["subscribe", "charge"] = "subscribe" if row.operation == "subscribe" else "charge"
         request = PolicyRequest(
             tool=operation,
@@ -219,23 +277,26 @@ class Opening:
             money=Money.from_minor(row.amount_minor, row.currency),
             plan=None if row.plan is None else row.plan.rpartition("@")[0],
             customer_ref=row.customer_id,
+            period=row.plan_period,
+            term=row.plan_term,
         )
         ask = Ask(
             request=request,
             owner_id=row.id,
             operation=operation,
             key=row.idempotency_key,
-            digest=effect_digest(row._mapping, provider),
+            digest=effect_digest(row._mapping, provider, texts.text_of(tx, row.id, "memo")),
             customer_id=row.customer_id,
             provider=row.provider,
+            look_alike=look_alike,
         )
         return self.gate.authorize(tx, ask)
 
     def _decided(self, tx: Tx, row: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:
-            case Denied(violations):
+            case Denied():
                 exists = row.status in ("approval_required", "not_sent")
-                raise denial(violations, row.id if exists else None)
+                raise denial(verdict, row.id if exists else None)
             case Parked():
                 now = tx.now(row.updated_at)
                 queries.update_payment(tx, row.id, status="approval_required", updated_at=now)
@@ -279,7 +340,7 @@ class _Known(AgentPayError):
 
 
 def order_of(tx: Tx, row: Row) -> Order:
-    """The order that a payment's row stands for. The description never reaches the payee: `memo` is none."""
+    """The order that a payment's row stands for. What reaches the payee is the memo that the policy makes, if any."""
     reference = customers.reference_of(tx, row.customer_id, row.provider)
     return Order(
         payment_id=row.id,
@@ -287,6 +348,7 @@ def order_of(tx: Tx, row: Row) -> Order:
         money=Money.from_minor(row.amount_minor, row.currency),
         payee=Payee.parse(row.payee),
         method=row.method,
+        memo=texts.text_of(tx, row.id, "memo"),
     )
 
 

@@ -96,29 +96,16 @@ def oldest_unknown(tx: Tx) -> datetime | None:
     return found
 
 
-def look_alike(
-    tx: Tx,
-    *,
-    besides: str,
-    principal_id: str,
-    customer_id: str,
-    payee: str,
-    amount_minor: int,
-    currency: str,
-    since: datetime,
-) -> Row | None:
-    """The newest payment, but for one, that is alive or succeeded and alike."""
+def look_alike(tx: Tx, row: Row, *, since: datetime) -> Row | None:
+    """The newest other payment of the same agent that is alive or succeeded and the same but for its key."""
+    alike = (_P.principal_id, _P.customer_id, _P.payee, _P.amount_minor, _P.currency)
     return tx.first(
         sa.select(_P.id, _P.status, _P.created_at)
         .where(
-            _P.id != besides,
+            _P.id != row.id,
             _P.principal_kind == "agent",
-            _P.principal_id == principal_id,
             _P.operation == "charge",
-            _P.customer_id == customer_id,
-            _P.payee == payee,
-            _P.amount_minor == amount_minor,
-            _P.currency == currency,
+            *(column == getattr(row, column.key) for column in alike),
             _P.created_at >= since,
             _P.status.in_(("approval_required", "pending", "requires_action", "unknown", "succeeded")),
         )

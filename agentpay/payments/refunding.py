@@ -83,7 +83,7 @@ class Refunding:
         least = Money.from_minor(1, payment.currency)
         denied = self.gate.permit(tx, _request(tx, ask.principal, payment, least))
         if denied is not None:
-            raise denial(denied.violations)
+            raise denial(denied)
 
     def _reserve(self, tx: Tx, ask: RefundAsk, payment: Row, refund_id: str) -> Row:
         """Check that so much is left, and take it out of what others may refund."""
@@ -155,8 +155,8 @@ class Refunding:
 
     def _decided(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:
-            case Denied(violations):
-                raise denial(violations)
+            case Denied():
+                raise denial(verdict)
             case Parked():
                 now = tx.now(row.updated_at)
                 queries.update_refund(tx, row.id, status="approval_required", updated_at=now)

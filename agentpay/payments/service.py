@@ -41,7 +41,10 @@ class PaymentPage:
 
 @dataclass(frozen=True)
 class Payments:
-    """Charges and refunds. Every verb is idempotent by its key; see the module `opening` for how one runs."""
+    """Charges and refunds. Every verb is idempotent by its key; see the module `opening` for how one runs.
+
+    `waits` is told the id of each approval that a call has just asked for, after the commit.
+    """
 
     store: Store
     providers: Providers
@@ -51,6 +54,7 @@ class Payments:
     settling: Settling
     recovery: Recovery
     speeding: Speeding
+    waits: Callable[[str], None]
 
     def charge(self, ask: ChargeAsk) -> Payment:
         """Charge a customer, or send money; or answer a repeat of it.
@@ -229,6 +233,11 @@ class Payments:
         due = self.store.read(lambda tx: approvals.due(tx, tx.now(), limit))
         return sum(self._expired(row) for row in due)
 
+    def end_overdue(self, tx: Tx) -> None:
+        """The same within a transaction, for whoever asks what would be."""
+        for row in approvals.due(tx, tx.now(), 50):
+            self._expire(tx, row)
+
     def _expired(self, row: Row) -> bool:
         """End one of many: what keeps it from ending keeps no other from it, nor a charge from being made."""
         try:
@@ -268,8 +277,10 @@ class Payments:
                 self.recovery.recover(view.id)
                 stood = self.store.read(lambda tx: read(tx, view.id))
                 stood = replace(stood, view=replace(stood.view, replayed=True))
-            case Stands():
+            case Stands(view=view):
                 stood = opened
+                if view.status == "approval_required" and view.approval_id is not None and not view.replayed:
+                    self.waits(view.approval_id)
         if stood.refusal is not None:
             raise stood.refusal
         return stood.view

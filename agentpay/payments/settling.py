@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agentpay.audit import log
-from agentpay.canonical import canonical
 from agentpay.errors import StorageError
 from agentpay.ids import Ids
 from agentpay.ledger import postings
@@ -22,7 +21,6 @@ from agentpay.ledger import service as ledger
 from agentpay.payments import queries, states
 from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import begun_before
-from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM, Principal
 from agentpay.providers.outcomes import (
     Declined,
@@ -36,7 +34,7 @@ from agentpay.providers.outcomes import (
 )
 from agentpay.spending import approvals, holds
 from agentpay.spending.gate import Gate
-from agentpay.storage import texts
+from agentpay.storage import outbox, texts
 from agentpay.storage.transaction import Row, Tx
 
 logger = logging.getLogger(__name__)
@@ -90,7 +88,7 @@ class Settling:
             self._refund_moved(tx, subject, parent, step, now)
         else:
             self._payment_moved(tx, subject, outcome, step, now)
-        self._apply_hold(tx, subject_id, step.effect, now)
+        self._apply_hold(tx, subject_id, step.effect, now, None if parent is None else parent.id)
         if step.status == "succeeded":
             self._post(tx, subject, parent, now)
         self._tell(tx, subject, "refund" if refund else "payment", step, name, by, now)
@@ -119,17 +117,17 @@ class Settling:
             later = tx.now(attempt.sent_at) + BACK_OFF[min(attempt.checks, len(BACK_OFF) - 1)]
             queries.update_attempt(tx, attempt_id, next_check_at=later, checks=attempt.checks + 1)
 
-    def _apply_hold(self, tx: Tx, owner_id: str, effect: states.Effect, now: datetime) -> None:
+    def _apply_hold(self, tx: Tx, owner_id: str, effect: states.Effect, now: datetime, refunded: str | None) -> None:
         match effect:
             case "capture":
-                holds.capture(tx, owner_id, now)
+                holds.capture(tx, owner_id, now, refunded=refunded)
             case "release":
                 holds.release(tx, owner_id, now)
             case "void":
                 holds.void(tx, owner_id, now)
                 approvals.give_back(tx, owner_id, now)
             case "late":
-                self.gate.recapture(tx, owner_id, now)
+                holds.recapture(tx, owner_id, now, refunded=refunded)
 
     def _payment_moved(self, tx: Tx, row: Row, outcome: Outcome, step: states.Step, now: datetime) -> None:
         values: dict[str, Any] = {"status": step.status, "updated_at": now}
@@ -255,4 +253,4 @@ class Settling:
             "late": "yes" if step.effect == "late" else "no",
         }
         log.record(tx, principal=by, action=topic, object_id=row.id, data=data, at=now)
-        tx.insert(OutboxRow, topic=topic, object_id=row.id, body=canonical(data), created_at=now)
+        outbox.tell(tx, topic, row.id, data, now)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agentpay.audit import log
-from agentpay.canonical import canonical
 from agentpay.ids import Ids
 from agentpay.ledger import postings
 from agentpay.ledger import service as ledger
-from agentpay.payments.tables import OutboxRow
 from agentpay.principal import SYSTEM
 from agentpay.providers.events import StrayNews
+from agentpay.storage import outbox
 from agentpay.storage.transaction import Tx
 
 Stray = Literal["posted", "known", "waits"]
@@ -48,5 +47,5 @@ class Strays:
             return "known"
         data = {"amount": str(money.minor), "currency": money.currency, "reason": news.reason}
         log.record(tx, principal=SYSTEM, action=topic, object_id=news.reference, data=data, at=now)
-        tx.insert(OutboxRow, topic=topic, object_id=news.reference, body=canonical(data), created_at=now)
+        outbox.tell(tx, topic, news.reference, data, now)
         return "posted"

@@ -1,4 +1,4 @@
-"""Payments, refunds, their attempts, and the outbox."""
+"""Payments, refunds, and their attempts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from agentpay.storage.types import Base, Sequence, UtcTime, where
+from agentpay.storage.types import Base, UtcTime, where
 
 
 class PaymentRow(Base, table=True):
-    """A payment: the intent. What was asked of providers for it are its attempts."""
+    """A payment: the intent. What was asked of providers for it are its attempts.
+
+    `plan_period` and `plan_term` say of a subscription's first payment what it commits its customer to.
+    """
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -33,6 +36,8 @@ class PaymentRow(Base, table=True):
     purpose: str
     purpose_id: str | None = None
     plan: str | None = None
+    plan_period: str | None = None
+    plan_term: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     customer_id: str = Field(foreign_key="customers.id")
     payee: str
     direction: str
@@ -110,16 +115,3 @@ class AttemptRow(Base, table=True):
     settled_at: datetime | None = Field(default=None, sa_type=UtcTime)
     checks: int = 0
     next_check_at: datetime | None = Field(default=None, sa_type=UtcTime)
-
-
-class OutboxRow(Base, table=True):
-    """A change that others may want to hear of, written in the transaction that made it."""
-
-    __tablename__ = "outbox"
-
-    seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
-    topic: str
-    object_id: str
-    body: str
-    created_at: datetime = Field(sa_type=UtcTime)
-    delivered_at: datetime | None = Field(default=None, sa_type=UtcTime)

@@ -96,6 +96,9 @@ class PaymentPlan:
     A feature with a `limit` of its own shares none of that: the limit is its included part (under pay-per-use: the most
     that is sold). A feature with a `price` is paid from credits, after what is free.
 
+    `term` is the number of billing periods that a subscription commits its customer to: a subscription that is canceled
+    before goes on, and is renewed, until they are over. 1: it ends with the period in which it is canceled.
+
     Raises:
         ValidationError: a field is none, or they contradict each other.
         MoneyError: a price is none, or has more decimals than its currency.
@@ -113,6 +116,7 @@ class PaymentPlan:
     free_requests: int
     group: str
     features: tuple[Feature, ...]
+    term: int
     version: int = field(compare=False)
 
     def __init__(
@@ -130,6 +134,7 @@ class PaymentPlan:
         free_requests: int = 0,
         group: str = "default",
         features: Iterable[str | Feature] = (),
+        term: int = 1,
         version: int = 0,
     ) -> None:
         per_request = None if price_per_request is None else Price(price_per_request, currency).amount
@@ -146,6 +151,7 @@ class PaymentPlan:
             "free_requests": units(free_requests, "free_requests"),
             "group": identifier(group, "plan group", longest=100),
             "features": _features(features, currency),
+            "term": units(term, "term"),
             "version": version,
         }
         for attribute, value in values.items():
@@ -189,6 +195,7 @@ class PaymentPlan:
             "free_requests": self.free_requests,
             "group": self.group,
             "features": [_given({"name": f.name, "limit": f.limit, "price": _digits(f.price)}) for f in self.features],
+            "term": self.term if self.term > 1 else None,
         }
         return _given(given)
 
@@ -250,6 +257,10 @@ def _check_together(plan: PaymentPlan) -> None:
         raise ValidationError("A subscription plan needs a billing_period.")
     if plan.requests_per_period is not None and plan.billing_period is None:
         raise ValidationError("requests_per_period needs a billing_period.")
+    if plan.term < 1:
+        raise ValidationError("A term is at least one billing period.")
+    if plan.term > 1 and (plan.payment_type is not PaymentType.SUBSCRIPTION or plan.is_free):
+        raise ValidationError("Only a subscription with a price has a term of several periods.")
     if plan.payment_type is PaymentType.FREEMIUM:
         _check_freemium(plan)
     if plan.payment_type is PaymentType.PAY_PER_USE and plan.price_per_request is None:

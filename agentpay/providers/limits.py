@@ -33,6 +33,11 @@ def check(provider: PaymentProvider, money: Money, payee: Payee, method: str | N
         raise ProviderUnsupported(f"{money} is above the most that {provider.name} takes, {most}.")
 
 
+def fitting(provider: PaymentProvider, memo: str | None) -> str | None:
+    """As much of a memo as the provider carries to the payee; None where it carries none."""
+    return (memo or "")[: provider.capabilities().longest_memo].rstrip() or None
+
+
 def check_refund(provider: PaymentProvider, *, partial: bool) -> None:
     """Check a refund against the provider's capabilities. `partial`: less than all that was captured.
 

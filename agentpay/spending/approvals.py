@@ -123,6 +123,20 @@ def use(tx: Tx, given: Given, ask: Ask, now: datetime, *, up: bool) -> None:
     log.record(tx, principal=agent(ask.agent), action=action, object_id=given.id, data=data, at=now)
 
 
+def supersede(tx: Tx, owner_id: str, now: datetime) -> None:
+    """What an approval was asked for has become something else: it is of no use any more, and frees what it held."""
+    ended = tx.all(
+        sa.update(_APPROVALS)
+        .where(_A.owner_id == owner_id, _A.status.in_(("approved", "consumed")))
+        .values(status="expired", decided_at=now)
+        .returning(_A.id)
+    )
+    for row in ended:
+        data = {"owner": owner_id}
+        log.record(tx, principal=SYSTEM, action="approval.superseded", object_id=row.id, data=data, at=now)
+    holds.void(tx, owner_id, now)
+
+
 def pending_of(tx: Tx, agent_id: str) -> int:
     """How many of an agent's requests wait for people."""
     found: int = tx.scalar(sa.select(sa.func.count()).where(_A.principal_id == agent_id, _A.status == "pending"))

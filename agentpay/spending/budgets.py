@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentpay.spending import active, counters, halts, holds
+from agentpay.spending import active, counters, enrolments, halts, holds
 from agentpay.storage.transaction import Tx
 from agentpay_policies.budget import BudgetView, budget_readings, budget_view
 
@@ -14,4 +14,5 @@ def budget(tx: Tx, agent: str, *, currency: str | None, customer_ref: str | None
         reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now)
         for reading in budget_readings(policy, agent, now, customer_ref)
     }
-    return budget_view(policy, agent, sums, halts.halts(tx), now, customer_ref, currency)
+    known = enrolments.enrolled(tx, agent)
+    return budget_view(policy, agent, sums, halts.halts(tx), now, customer_ref, currency, enrolled=known)

@@ -6,19 +6,16 @@ and writes the decision, the hold and the counters. Nothing here writes payments
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from agentpay.ids import Ids
-from agentpay.spending import active, approvals, counters, halts, holds
-from agentpay.spending.models import Allowed, Ask, Denied, Verdict
-from agentpay.spending.tables import DecisionRow, HoldRow
+from agentpay.spending import active, approvals, counters, enrolments, granting, halts, holds
+from agentpay.spending.models import Allowed, Ask, Denied, Rules, Verdict
 from agentpay.storage.transaction import Tx
-from agentpay.storage.types import to_micros
-from agentpay_policies.decisions import COUNT, Decision, Reading, Request, State, Sum
-from agentpay_policies.evaluate import counted, evaluate, readings
+from agentpay_policies.decisions import Decision, Reading, Request, State, Sum
+from agentpay_policies.evaluate import evaluate, readings
 from agentpay_policies.names import Operation
 from agentpay_policies.policy import Policy
 
@@ -31,34 +28,47 @@ class Gate:
 
     ids: Ids
 
-    def enter(self, tx: Tx, agent: str) -> timedelta:
+    def enter(self, tx: Tx, agent: str) -> Rules:
         """Lock the policy, the agent and its budgets, before anything about the agent's payments is read.
 
-        Returns the window of the duplicate guard, by the active policy.
+        Returns what the active policy says of an agent's charges beside the decision itself.
         """
         counters.lock_policy(tx, to_change=False)
         policy = active.policy(tx)
         if policy is None:
-            return timedelta(0)
+            return Rules()
         counters.lock_subjects(tx, policy.path(agent))
-        return policy.duplicate_window
+        entry = policy.agent(agent)
+        return Rules(
+            duplicate_window=policy.duplicate_window,
+            duplicates=entry.charge.duplicates if entry and entry.charge else "deny",
+            memo=entry.memo if entry else None,
+        )
 
     def permit(self, tx: Tx, request: Request) -> Denied | None:
-        """Decide about something that holds no money: a check, a read, usage. None where it is allowed."""
-        counters.lock_policy(tx, to_change=False)
-        policy = active.policy(tx)
-        now = tx.now()
-        decision = evaluate(request, policy, self._state(tx, policy, request, now, frozenset()), now)
-        return Denied(decision.violations) if decision.outcome == "deny" else None
+        """Decide about something that holds nothing: a check, a read. None where it is allowed."""
+        decision, policy = self._foreseen(tx, request, None)
+        return None if decision.outcome != "deny" else Denied(request, decision, _hash(policy))
+
+    def foresee(self, tx: Tx, request: Request, *, look_alike: str | None = None) -> Decision:
+        """What would be decided now, with every figure. It holds nothing, and nobody is asked."""
+        return self._foreseen(tx, request, look_alike)[0]
 
     def unlisted(self, tx: Tx, agent: str, tool: Operation) -> Denied | None:
         """The denial of a tool that the active policy does not list for an agent; None where it is listed."""
         policy = active.policy(tx)
         if policy is not None and tool in policy.tools_of(agent):
             return None
-        now, request = tx.now(), Request(tool=tool, agent=agent, operation=tool)
-        found = evaluate(request, policy, State(halts=halts.halts(tx)), now).violations
-        return Denied(tuple(one for one in found if one.code in _NOT_FOR_THIS_AGENT))
+        request = Request(tool=tool, agent=agent, operation=tool)
+        state = State(halts=halts.halts(tx), enrolled=enrolments.enrolled(tx, agent))
+        decision = evaluate(request, policy, state, tx.now())
+        found = [number for number, one in enumerate(decision.violations) if one.code in _NOT_FOR_THIS_AGENT]
+        kept = replace(
+            decision,
+            violations=tuple(decision.violations[number] for number in found),
+            for_operator=tuple(decision.for_operator[number] for number in found),
+        )
+        return Denied(request, kept, _hash(policy))
 
     def authorize(self, tx: Tx, ask: Ask) -> Verdict:
         """Decide about money, and hold it. A refusal writes nothing.
@@ -76,39 +86,53 @@ class Gate:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
             rules = _answered(policy, ask.agent, given)
-            decision = self._decide(tx, policy, ask.request, now, rules)
+            decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
             if (
                 decision.outcome == "approve" and rules
             ):  # it is asked anew, and about everything: an approval is one row
-                decision = self._decide(tx, policy, ask.request, now, frozenset())
-            if decision.outcome == "deny":
+                rules = frozenset()
+                decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
+            if decision.outcome == "deny" or policy is None:
                 savepoint.rollback()
-                return Denied(decision.violations)
-            return self._granted(tx, policy, ask, decision, given, now)
+                return Denied(ask.request, decision, _hash(policy))
+            if given is not None:
+                approvals.use(tx, given, ask, now, up=decision.outcome == "allow")
+            parked = approvals.park(tx, ask, decision, policy.hash, now, self.ids) if decision.needs else None
+            approved = bool(parked or rules)
+            granting.hold(tx, self.ids, policy, ask, decision, now, approved=approved, parked=parked is not None)
+            return parked or Allowed()
 
-    def _granted(
+    def spend(self, tx: Tx, request: Request, owner_id: str, customer_id: str) -> Denied | None:
+        """Decide about recorded usage, and count it: it is spent at once. A refusal writes nothing."""
+        counters.lock_policy(tx, to_change=False)
+        policy = active.policy(tx)
+        counters.lock_subjects(tx, policy.path(request.agent) if policy is not None else ())
+        now = tx.now()
+        asked = replace(request, customer_ref=customer_id)
+        decision = self._decide(tx, policy, asked, now, frozenset(), None)
+        if decision.outcome == "deny" or policy is None:
+            return Denied(asked, decision, _hash(policy))
+        granting.count_usage(tx, self.ids, policy, asked, owner_id, customer_id, decision, now)
+        return None
+
+    def _foreseen(self, tx: Tx, request: Request, look_alike: str | None) -> tuple[Decision, Policy | None]:
+        counters.lock_policy(tx, to_change=False)
+        policy = active.policy(tx)
+        return self._decide(tx, policy, request, tx.now(), frozenset(), look_alike), policy
+
+    def _decide(
         self,
         tx: Tx,
         policy: Policy | None,
-        ask: Ask,
-        decision: Decision,
-        given: approvals.Given | None,
+        request: Request,
         now: datetime,
-    ) -> Verdict:
-        assert policy is not None, "nothing is granted without a policy"
-        if given is not None:
-            approvals.use(tx, given, ask, now, up=decision.outcome == "allow")
-        parked = approvals.park(tx, ask, decision, policy.hash, now, self.ids) if decision.needs else None
-        self._hold(tx, policy, ask, decision, "approval" if parked else "attempt", now)
-        return parked or Allowed()
-
-    def _decide(
-        self, tx: Tx, policy: Policy | None, request: Request, now: datetime, rules: frozenset[str]
+        rules: frozenset[str],
+        look_alike: str | None,
     ) -> Decision:
         """The decision; a denial with its figures, which cost more to read."""
-        state = self._state(tx, policy, request, now, rules)
+        state = replace(self._state(tx, policy, request, now, rules), look_alike=look_alike)
         decision = evaluate(request, policy, state, now)
-        if decision.outcome != "deny":
+        if decision.outcome != "deny" or not state.sums:
             return decision
         explained = {
             reading: counters.detailed(tx, reading, holds.held_sum(tx, reading), now) for reading in state.sums
@@ -119,66 +143,22 @@ class Gate:
     def _state(self, tx: Tx, policy: Policy | None, request: Request, now: datetime, rules: frozenset[str]) -> State:
         sums: dict[Reading, Sum] = {r: Sum(total=counters.total(tx, r)) for r in readings(policy, request, now)}
         pending = approvals.pending_of(tx, request.agent) if request.money is not None else 0
-        return State(sums=sums, halts=halts.halts(tx), pending_approvals=pending, approved_rules=rules)
-
-    def _hold(self, tx: Tx, policy: Policy, ask: Ask, decision: Decision, kind: str, now: datetime) -> None:
-        """Write down the decision with every cap that it was held against, take the hold, and count it."""
-        money = ask.request.money
-        assert money is not None, "only money is held"
-        decision_id = self.ids.new("dec")
-        checks = [
-            {
-                "rule": check.pointer,
-                "subject": holds.opaque(tx, check.subject),
-                "unit": check.unit,
-                "cap": str(check.cap),
-                "total": str(check.total),
-                "attempted": str(check.attempted),
-                "from": None if check.window_start is None else str(to_micros(check.window_start)),
-            }
-            for check in decision.checks
-        ]
-        tx.insert(
-            DecisionRow,
-            id=decision_id,
-            owner_id=ask.owner_id,
-            agent=ask.agent,
-            operation=ask.operation,
-            outcome=decision.outcome,
-            policy_hash=policy.hash,
-            checks=json.dumps(checks),
-            decided_at=now,
+        return State(
+            sums=sums,
+            halts=halts.halts(tx),
+            pending_approvals=pending,
+            approved_rules=rules,
+            enrolled=enrolments.enrolled(tx, request.agent),
         )
-        tx.insert(
-            HoldRow,
-            id=self.ids.new("hld"),
-            owner_id=ask.owner_id,
-            decision_id=decision_id,
-            agent=ask.agent,
-            path="\n".join(decision.path),
-            operation=ask.operation,
-            direction=ask.request.direction,
-            customer_id=ask.customer_id,
-            payee=str(ask.request.payee),
-            provider=ask.provider,
-            currency=money.currency,
-            amount_minor=money.minor,
-            kind=kind,
-            state="held",
-            held_at=now,
-        )
-        values = {key: 1 if key.unit == COUNT else money.minor for key in counted(policy, ask.request)}
-        counters.add(tx, values, now)
 
     def has_approval(self, tx: Tx, owner_id: str) -> bool:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)
         return row is not None and row.status == "approved" and row.expires_at > tx.now()
 
-    def recapture(self, tx: Tx, owner_id: str, now: datetime) -> None:
-        """A success that came after the hold was let go: it counts again, even above a cap."""
-        counters.lock_policy(tx, to_change=False)
-        holds.recapture(tx, owner_id, now)
+
+def _hash(policy: Policy | None) -> str | None:
+    return None if policy is None else policy.hash
 
 
 def _answered(policy: Policy | None, agent: str, given: approvals.Given | None) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -13,28 +14,48 @@ from agentpay.spending.tables import HoldRow
 from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
-from agentpay_policies.decisions import COUNT, CounterKey, Reading, Request
-from agentpay_policies.money import Money
-from agentpay_policies.payees import Payee
+from agentpay_policies.decisions import COUNT, NANO, CounterKey, Reading
 
 _HOLDS = table(HoldRow)
 _INSTALLATION = table(InstallationRow)
 _H = _HOLDS.c
 
-KeysOf = Callable[[Request, tuple[str, ...]], Iterable[CounterKey]]
-"""Which counters a hold counts in, by its request and its path."""
+KeysOf = Callable[[Row], Iterable[CounterKey]]
+"""Which counters a hold counts in."""
 
 
-def capture(tx: Tx, owner_id: str, now: datetime) -> None:
-    """The money moved: what was held is spent. The counters hold it already."""
-    _end(tx, _held(tx, owner_id), "captured", now)
+def value(hold: Row, unit: str) -> int:
+    """What a live hold counts in a counter of a unit."""
+    if unit == COUNT:
+        return 1
+    if unit.startswith(NANO):
+        return int(hold.cost_nanos)
+    return int(hold.weight_minor - hold.restored_minor)
+
+
+def take(tx: Tx, hold: HoldRow) -> None:
+    """Take a hold, and count it."""
+    tx.insert(HoldRow, **hold.model_dump(exclude={"seq"}))
+    row = cast(Row, hold)  # as it would be read back
+    counters.add(tx, {key: value(row, key.unit) for key in active.keys(tx, row)}, hold.held_at)
+
+
+def capture(tx: Tx, owner_id: str, now: datetime, *, refunded: str | None = None) -> None:
+    """The money moved: what was held is spent. The counters hold it already.
+
+    `refunded` is the payment that the money came back from: where the policy said so when the refund was decided, it
+    gives that payment's budget back.
+    """
+    rows = _held(tx, owner_id, refunded)
+    _restore(tx, rows, refunded)
+    _end(tx, rows, "captured", now)
 
 
 def release(tx: Tx, owner_id: str, now: datetime) -> None:
     """The money did not move: it is free again, in the bucket where it was held. The attempt still counts."""
     rows = _held(tx, owner_id)
     for hold in rows:
-        _take_back(tx, hold, hold.currency, hold.amount_minor)
+        _take_back(tx, hold, attempt=False)
     _end(tx, rows, "released", now)
 
 
@@ -42,23 +63,26 @@ def void(tx: Tx, owner_id: str, now: datetime) -> None:
     """Nothing was ever sent: neither the money nor the attempt counts."""
     rows = _held(tx, owner_id)
     for hold in rows:
-        _take_back(tx, hold, hold.currency, hold.amount_minor)
-        _take_back(tx, hold, COUNT, 1)
+        _take_back(tx, hold, attempt=True)
     _end(tx, rows, "void", now)
 
 
-def recapture(tx: Tx, owner_id: str, now: datetime) -> None:
+def recapture(tx: Tx, owner_id: str, now: datetime, *, refunded: str | None = None) -> None:
     """The money moved after all, late: count it again where it was held, even above a cap. The payment is flagged."""
-    hold = tx.first(
-        sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state.in_(("released", "void"))).order_by(_H.seq.desc())
-    )
-    if hold is None:
+    counters.lock_policy(tx, to_change=False)
+    ended = _newest(tx, owner_id, ("released", "void"))
+    if ended is None:
         return
-    counters.lock_subjects(tx, path_of(hold))
-    again = {hold.currency: hold.amount_minor} | ({COUNT: 1} if hold.state == "void" else {})
-    keys = active.keys(tx, request_of(hold), path_of(hold))
-    counters.add(tx, {key: again[key.unit] for key in keys if key.unit in again}, hold.held_at)
-    _end(tx, [hold], "captured", now)
+    spent = None if refunded is None else _newest(tx, refunded, ("captured",))
+    counters.lock_subjects(tx, {subject for row in (ended, spent) if row is not None for subject in path_of(row)})
+    again = {
+        key: value(ended, key.unit)
+        for key in active.keys(tx, ended)
+        if key.unit != COUNT or ended.state == "void"
+    }  # fmt: skip
+    counters.add(tx, again, ended.held_at)
+    _restore(tx, [ended], refunded)
+    _end(tx, [ended], "captured", now)
 
 
 def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
@@ -67,21 +91,28 @@ def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
     minute = micros - micros % sa.literal_column("60000000")
     facts = (_H.agent, _H.path, _H.operation, _H.direction, _H.customer_id, _H.payee, _H.provider, _H.currency)
     live = _H.state.in_(("held", "captured"))
+
+    def summed(column: sa.ColumnElement[int], name: str) -> sa.Label[int]:
+        return sa.func.sum(sa.case((live, column), else_=0)).label(name)
+
     rows = tx.all(
         sa.select(
             *facts,
+            _H.approved,
             sa.type_coerce(minute, _H.held_at.type).label("held_at"),
-            sa.func.sum(sa.case((live, _H.amount_minor), else_=0)).label("amount_minor"),
+            summed(_H.weight_minor, "weight_minor"),
+            summed(_H.restored_minor, "restored_minor"),
+            summed(_H.cost_nanos, "cost_nanos"),
             sa.func.count().label("attempts"),
         )
         .where(_H.state != "void")
-        .group_by(*facts, minute)
+        .group_by(*facts, _H.approved, minute)
     )
     sums: dict[tuple[datetime, CounterKey], int] = {}
     for row in rows:
-        for key in keys_of(request_of(row), path_of(row)):
-            value = int(row.attempts if key.unit == COUNT else row.amount_minor)
-            sums[row.held_at, key] = sums.get((row.held_at, key), 0) + value
+        for key in keys_of(row):
+            amount = int(row.attempts) if key.unit == COUNT else value(row, key.unit)
+            sums[row.held_at, key] = sums.get((row.held_at, key), 0) + amount
     return sums
 
 
@@ -96,25 +127,14 @@ def move_to_paths(tx: Tx, present: Callable[[str], tuple[str, ...]]) -> None:
 
 def held_sum(tx: Tx, reading: Reading) -> int:
     """What of a reading is held and not yet spent, for a person or an agent who asks why."""
-    found = 0
-    for key in reading.keys:
-        rows = tx.all(
-            sa.select(_HOLDS)
-            .where(_H.state == "held", _H.operation == key.operation, _H.direction == key.direction)
-            .where(_H.held_at >= (reading.start or counters.EPOCH))
-        )
-        mine = [row for row in rows if key.subject in subjects_of(row)]
-        found += sum(1 if key.unit == COUNT else row.amount_minor if row.currency == key.unit else 0 for row in mine)
-    return found
-
-
-def subjects_of(hold: Row) -> frozenset[str]:
-    """Every subject in whose counters a hold may have been counted."""
-    path = path_of(hold)
-    agents = [subject for subject in path if subject.startswith("agent:")]  # several, where its entry was renamed
-    parts = [*agents, f"customer:{hold.customer_id}", f"payee:{hold.payee}"]
-    parts += [f"provider:{hold.provider}"]
-    return frozenset(path) | {f"{subject}|{part}" for subject in path for part in parts}
+    operations = {key.operation for key in reading.keys}
+    rows = tx.all(
+        sa.select(_HOLDS)
+        .where(_H.state == "held", _H.operation.in_(operations))
+        .where(_H.held_at >= (reading.start or counters.EPOCH))
+    )
+    wanted = set(reading.keys)
+    return sum(value(row, key.unit) for row in rows for key in wanted.intersection(active.keys(tx, row)))
 
 
 def opaque(tx: Tx, subject: str) -> str:
@@ -130,35 +150,58 @@ def path_of(hold: Row) -> tuple[str, ...]:
     return tuple(hold.path.split("\n"))
 
 
-def request_of(hold: Row) -> Request:
-    """The policy's view of what a hold was taken for."""
-    return Request(
-        tool=hold.operation,
-        agent=hold.agent,
-        operation=hold.operation,
-        payee=Payee.parse(hold.payee),
-        direction=hold.direction,
-        provider=hold.provider,
-        money=Money.from_minor(1, hold.currency),  # any: a subscription for nothing would count nowhere
-        customer_ref=hold.customer_id,
+def _newest(tx: Tx, owner_id: str, states: tuple[str, ...]) -> Row | None:
+    return tx.first(
+        sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state.in_(states)).order_by(_H.seq.desc()).limit(1)
     )
 
 
-def _held(tx: Tx, owner_id: str) -> list[Row]:
-    """The holds of an owner that are still open, with their subjects locked in order.
+def _held(tx: Tx, owner_id: str, also: str | None = None) -> list[Row]:
+    """The holds of an owner that are still open, with their subjects locked in order, and those of what another one
+    has spent.
 
     The policy first: while another one becomes active, its counters are built from the holds.
     """
     counters.lock_policy(tx, to_change=False)
     rows = list(tx.all(sa.select(_HOLDS).where(_H.owner_id == owner_id, _H.state == "held").order_by(_H.seq)))
-    counters.lock_subjects(tx, {subject for row in rows for subject in path_of(row)})
+    spent = None if also is None else _newest(tx, also, ("captured",))
+    locked = rows if spent is None else [*rows, spent]
+    counters.lock_subjects(tx, {subject for row in locked for subject in path_of(row)})
     return rows
 
 
-def _take_back(tx: Tx, hold: Row, unit: str, value: int) -> None:
-    keys = active.keys(tx, request_of(hold), path_of(hold))
-    subjects = {key.subject for key in keys if key.unit == unit}
-    counters.take_back(tx, subjects, hold.operation, hold.direction, unit, value, hold.held_at)
+def _restore(tx: Tx, refunds: Iterable[Row], charge_id: str | None) -> None:
+    """Give a charge's budget back in the bucket where the charge was held. Its subjects are locked; the row is read
+    after that, so that two refunds never give the same back."""
+    for refund in refunds:
+        charge = _newest(tx, charge_id, ("captured",)) if charge_id is not None and refund.restores else None
+        if charge is None:
+            continue
+        back = min(int(refund.amount_minor), value(charge, charge.currency))
+        for key in active.keys(tx, charge):
+            if key.unit != COUNT:
+                _subtract(tx, charge, [key], back)
+        tx.execute(sa.update(_HOLDS).where(_H.seq == charge.seq).values(restored_minor=_H.restored_minor + back))
+
+
+def _take_back(tx: Tx, hold: Row, *, attempt: bool) -> None:
+    """Let a hold count no more: its amount, and where nothing was ever sent the attempt too."""
+    for unit, keys in _by_unit(active.keys(tx, hold)):
+        if unit != COUNT or attempt:
+            _subtract(tx, hold, keys, value(hold, unit))
+
+
+def _by_unit(keys: Iterable[CounterKey]) -> Iterator[tuple[str, list[CounterKey]]]:
+    grouped: dict[str, list[CounterKey]] = {}
+    for key in keys:
+        grouped.setdefault(key.unit, []).append(key)
+    yield from grouped.items()
+
+
+def _subtract(tx: Tx, hold: Row, keys: Iterable[CounterKey], amount: int) -> None:
+    for unit, same in _by_unit(keys):
+        subjects = {key.subject for key in same}
+        counters.take_back(tx, subjects, hold.operation, hold.direction, unit, amount, hold.held_at)
 
 
 def _end(tx: Tx, holds: Iterable[Row], state: str, now: datetime) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from agentpay_policies.decisions import Request, Violation
+from agentpay_policies.decisions import Decision, Request, Violation
+from agentpay_policies.memo import MemoRule
 from agentpay_policies.names import Direction, Operation
+from agentpay_policies.policy import Duplicates
 
 ApprovalStatus = Literal["pending", "approved", "denied", "expired", "consumed"]
 
 
 @dataclass(frozen=True)
 class Ask:
-    """An agent's request for money, resolved. `owner_id` is the payment or refund that the hold will stand for."""
+    """An agent's request for money, resolved. `owner_id` is the payment or refund that the hold will stand for, and
+    `look_alike` a payment that looks the same, unless the caller named it as distinct."""
 
     request: Request
     owner_id: str
@@ -24,11 +27,22 @@ class Ask:
     digest: str
     customer_id: str
     provider: str
+    look_alike: str | None = None
 
     @property
     def agent(self) -> str:
         """The agent that asks."""
         return self.request.agent
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the active policy says of an agent's charges beside the decision: how long a look-alike is suspected and
+    what is done about it, and how the text for the payee is made (None: none is sent)."""
+
+    duplicate_window: timedelta = timedelta(0)
+    duplicates: Duplicates = "deny"
+    memo: MemoRule | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +60,16 @@ class Parked:
 
 @dataclass(frozen=True)
 class Denied:
-    """No, for these reasons."""
+    """No: the decision says why, in the agent's view and in the operator's."""
 
-    violations: tuple[Violation, ...]
+    request: Request
+    decision: Decision
+    policy_hash: str | None
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Every reason, in the agent's view."""
+        return self.decision.violations
 
 
 Verdict = Allowed | Parked | Denied

@@ -16,7 +16,6 @@ from agentpay.spending.tables import PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.decisions import CounterKey
-from agentpay_policies.evaluate import counted
 from agentpay_policies.policy import Policy
 
 _POLICIES = table(PolicyRow)
@@ -88,7 +87,7 @@ def _count_anew(tx: Tx, policy: Policy) -> None:
     holds.move_to_paths(tx, policy.path)
     counters.clear(tx)
     by_minute: dict[datetime, dict[CounterKey, int]] = {}
-    for (minute, key), value in holds.rebuilt(tx, lambda request, path: counted(policy, request, path)).items():
+    for (minute, key), value in holds.rebuilt(tx, lambda hold: active.keys_under(policy, hold)).items():
         by_minute.setdefault(minute, {})[key] = value
     for minute, values in by_minute.items():
         counters.add(tx, values, minute)

@@ -61,15 +61,19 @@ class CounterRow(Base, table=True):
 
 
 class HoldRow(Base, table=True):
-    """Money reserved before it is spent: it lives as long as what stands behind it.
+    """Money, or recorded cost, reserved before it is spent: it lives as long as what stands behind it.
 
     `state` is held, captured, released (the money is free again, the attempt still counts) or void (as if never taken).
-    `path` names the subjects that it counts for, separated by line breaks.
+    `path` names the subjects that it counts for, separated by line breaks. `weight_minor` is what it counts in limits:
+    the amount, or what a subscription commits to. `approved` says that people were asked, `restores` of a refund that
+    it frees its charge's budget, and `restored_minor` what refunds freed of this one. Recorded usage has no amount: its
+    `cost_nanos` are 10⁻⁹ of the currency.
     """
 
     __tablename__ = "holds"
     __table_args__ = (
         sa.CheckConstraint("amount_minor >= 0", name="ck_hold_amount"),
+        sa.CheckConstraint("restored_minor >= 0 AND restored_minor <= weight_minor", name="ck_hold_restored"),
         sa.Index("ix_hold_owner", "owner_id"),
         sa.Index("ix_hold_agent", "agent", "state", "held_at"),
     )
@@ -87,6 +91,11 @@ class HoldRow(Base, table=True):
     provider: str | None = None
     currency: str
     amount_minor: int = Field(sa_type=sa.BigInteger)
+    weight_minor: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    cost_nanos: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    approved: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    restores: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    restored_minor: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
     kind: str
     state: str
     held_at: datetime = Field(sa_type=UtcTime)
@@ -107,6 +116,63 @@ class DecisionRow(Base, table=True):
     policy_hash: str
     checks: str
     decided_at: datetime = Field(sa_type=UtcTime)
+
+
+class DecisionRequestRow(Base, table=True):
+    """What an agent asked for, with the answer: what another policy is tried on. Denied ones are here as well.
+
+    `violations` and `shadow` are the operator's view, as JSON. `owner_id` is the payment or refund, where there is one.
+    """
+
+    __tablename__ = "decision_requests"
+    __table_args__ = (sa.Index("ix_decision_request_time", "decided_at", "seq"),)
+
+    seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
+    agent: str
+    operation: str
+    direction: str
+    customer_id: str | None = None
+    payee: str
+    provider: str | None = None
+    method: str | None = None
+    currency: str | None = None
+    amount_minor: int | None = Field(default=None, sa_type=sa.BigInteger)
+    plan: str | None = None
+    quantity: int = Field(sa_type=sa.BigInteger)
+    cost_nanos: int | None = Field(default=None, sa_type=sa.BigInteger)
+    own_charge: bool
+    period: str | None = None
+    term: int
+    look_alike: str | None = None
+    outcome: str
+    violations: str = "[]"
+    shadow: str = "[]"
+    owner_id: str | None = None
+    policy_hash: str | None = None
+    decided_at: datetime = Field(sa_type=UtcTime)
+
+
+class NoticeRow(Base, table=True):
+    """That a part of a limit is full: told once for each limit, window and threshold."""
+
+    __tablename__ = "policy_notices"
+
+    rule: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    unit: str = Field(primary_key=True)
+    threshold: str = Field(primary_key=True)
+    window_start: datetime = Field(primary_key=True, sa_type=UtcTime)
+    told_at: datetime = Field(sa_type=UtcTime)
+
+
+class EnrolmentRow(Base, table=True):
+    """An agent that the operator enrolled: only patterns with `each: true` ask."""
+
+    __tablename__ = "enrolments"
+
+    agent: str = Field(primary_key=True)
+    enrolled_by: str
+    enrolled_at: datetime = Field(sa_type=UtcTime)
 
 
 class ApprovalRow(Base, table=True):

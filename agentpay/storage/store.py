@@ -158,9 +158,34 @@ class Store:
         tx = Tx(conn, dialect=self._backend.dialect, time=now)
         return tx.insert_new(WriteRow, id=write_id, at=now() if self.dialect == "sqlite" else POSTGRES_NOW)
 
+    def trial(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` as a write would run now, return its value, and undo whatever it did: nothing is kept.
+
+        Raises:
+            NestedWrite, ClockWentBack, StorageError: as `write`.
+        """
+        if getattr(self._writing, "now", False):
+            raise NestedWrite("A trial was begun inside a write.")
+        self._writing.now = True
+        values: list[T] = []
+        try:
+            with self._backend.writing(accept_clock=False) as (conn, now):
+                values.append(fn(Tx(conn, dialect=self._backend.dialect, time=now)))
+                raise _Undone
+        except _Undone:
+            return values[-1]
+        except sa.exc.SQLAlchemyError as exc:
+            raise translated(exc) from exc
+        finally:
+            self._writing.now = False
+
     def close(self) -> None:
         """Close every connection; a private temporary database is removed."""
         self._backend.close()
+
+
+class _Undone(Exception):
+    """What a trial did is undone."""
 
 
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""The tables that every domain stands on: the installation, the writes, idempotency keys, free text."""
+"""The tables that every domain stands on: the installation, the writes, idempotency keys, free text, the outbox."""
 
 from __future__ import annotations
 
@@ -55,3 +55,16 @@ class TextRow(Base, table=True):
     owner_id: str = Field(primary_key=True)
     kind: str = Field(primary_key=True)
     body: str
+
+
+class OutboxRow(Base, table=True):
+    """A change that others may want to hear of, written in the transaction that made it."""
+
+    __tablename__ = "outbox"
+
+    seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
+    topic: str
+    object_id: str
+    body: str
+    created_at: datetime = Field(sa_type=UtcTime)
+    delivered_at: datetime | None = Field(default=None, sa_type=UtcTime)

@@ -20,8 +20,13 @@ def keep(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
 def replace(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
     """Keep one text of a thing in place of the one that is kept; None changes nothing."""
     if body is not None:
-        tx.execute(sa.delete(_TEXTS).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))
-        keep(tx, owner_id, kind, body)
+        put(tx, owner_id, kind, body)
+
+
+def put(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
+    """Keep one text of a thing in place of the one that is kept, and none where there is none any more."""
+    tx.execute(sa.delete(_TEXTS).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))
+    keep(tx, owner_id, kind, body)
 
 
 def text_of(tx: Tx, owner_id: str, kind: str) -> str | None:

@@ -18,7 +18,7 @@ from agentpay.plans.service import plan_of
 from agentpay.principal import SYSTEM, Principal
 from agentpay.storage.transaction import Tx
 from agentpay.subscriptions import periods, queries
-from agentpay.subscriptions.entitlement import Terms, entitled
+from agentpay.subscriptions.entitlement import Terms, ending, entitled
 from agentpay.subscriptions.states import LIVE, Event, Status, after, known
 from agentpay.subscriptions.tables import SubscriptionRow
 
@@ -32,7 +32,12 @@ def status_of(row: SubscriptionRow) -> Status:
 
 def terms_of(row: SubscriptionRow) -> Terms:
     """What the entitlement of a row depends on."""
-    return Terms(status_of(row), row.free, row.cancel_at_period_end, row.paid_until)
+    return Terms(status_of(row), row.free, ends(row), row.paid_until)
+
+
+def ends(row: SubscriptionRow) -> bool:
+    """Whether an agreed end comes with the period that runs, or ran last: not before the term is over."""
+    return ending(row.cancel_at_period_end, row.period_number, row.term)
 
 
 def begin(
@@ -65,6 +70,7 @@ def begin(
         plan_group=plan.group,
         status="incomplete",
         free=plan.is_free,
+        term=plan.term,
         created_at=now,
         updated_at=now,
     )
@@ -130,13 +136,15 @@ def reopen(tx: Tx, subscription_id: str, now: datetime, *, principal: Principal 
 def cancel(
     tx: Tx, customer: Customer, plan_id: str | None, *, at_period_end: bool, principal: Principal, now: datetime
 ) -> tuple[SubscriptionRow, bool]:
-    """End a subscription: at the end of its period, with access until then, or at once.
+    """End a subscription: at the end of its period, with access until then, or at once. Within a term of several
+    periods it ends with the term, and only the operator ends it at once.
 
     Returns the row, and whether this call changed anything: canceling what is canceled is no fault.
 
     Raises:
         NotFound: the customer has no subscription to end.
-        Conflict: the customer has several and none is named, or the first payment is still under way.
+        Conflict: the customer has several and none is named, the first payment is still under way, or the customer is
+            committed for longer.
     """
     row = _to_cancel(tx, customer, plan_id)
     row = queries.locked(tx, row.id)
@@ -147,6 +155,11 @@ def cancel(
     if status_of(row) not in LIVE:
         return row, False
     row = continue_free(tx, row, now)
+    if not at_period_end and row.period_number < row.term and principal.kind == "agent":
+        raise Conflict(
+            f"The subscription is committed to {row.term} periods, of which this is number {row.period_number}.",
+            next_step="Cancel it with at_period_end: it ends with its term.",
+        )
     if not at_period_end or row.paid_until is None or not entitled(terms_of(row), now):
         _end(tx, row, "cancel", now, principal)
     elif row.cancel_at_period_end:
@@ -168,14 +181,14 @@ def expire_ended(tx: Tx, now: datetime, limit: int = 100) -> int:
     for found in queries.ended(tx, now, limit):
         row = queries.locked(tx, found.id)
         if (row.status, row.updated_at) == (found.status, found.updated_at):
-            _end(tx, row, "cancel" if row.cancel_at_period_end else "expire", now, SYSTEM)
+            _end(tx, row, "cancel" if ends(row) else "expire", now, SYSTEM)
             count += 1
     return count
 
 
 def continue_free(tx: Tx, row: SubscriptionRow, now: datetime) -> SubscriptionRow:
     """Give a subscription of price 0 the rows of the periods that it went through by itself."""
-    if not row.free or row.cancel_at_period_end or status_of(row) not in LIVE:
+    if not row.free or ends(row) or status_of(row) not in LIVE:
         return row
     before = row.period_number
     while row.paid_until is not None and row.paid_until <= now:

@@ -15,7 +15,8 @@ class Subscription:
     """A subscription as it stands. `customer` is the application's own id.
 
     `payment_id` is the payment of the last period; `approval_id`, `url`, `payment_status` and
-    `expires_at` (of the approval) are those of the payment that this call made or found, where there is one.
+    `expires_at` (of the approval) are those of the payment that this call made or found, where there is one. `term` is
+    the number of periods that the customer is committed to, `ends_at` the end that was agreed.
     """
 
     id: str
@@ -27,6 +28,8 @@ class Subscription:
     period_end: datetime | None
     cancel_at_period_end: bool
     created_at: datetime
+    term: int = 1
+    ends_at: datetime | None = None
     plan_version: int = 0
     payment_id: str | None = None
     approval_id: str | None = None

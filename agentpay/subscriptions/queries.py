@@ -24,6 +24,8 @@ _VERSIONS = table(PlanVersionRow)
 _FEATURES = table(PlanFeatureRow)
 _C = _SUBSCRIPTIONS.c
 
+_ENDS: Final = sa.and_(_C.cancel_at_period_end, _C.period_number >= _C.term)
+"""Whether the period that runs, or ran last, is the one with which an agreed end comes."""
 _IS_LIVE: Final = _C.status.in_(["active", "past_due"])
 _VERSION: Final = sa.and_(_VERSIONS.c.plan_id == _C.plan_id, _VERSIONS.c.version == _C.plan_version)
 _HELD: Final = (
@@ -31,7 +33,7 @@ _HELD: Final = (
         _C.id,
         _C.status,
         _C.free,
-        _C.cancel_at_period_end,
+        _ENDS.label("ends"),
         _C.paid_until,
         _C.lapses_at,
         _C.quota_anchor,
@@ -65,7 +67,7 @@ def held_by(tx: Tx, customer_id: str) -> list[Held]:
         Held(
             subscription_id=row.id,
             plan=parsed(row.version, row.body),
-            terms=Terms(row.status, bool(row.free), bool(row.cancel_at_period_end), row.paid_until),
+            terms=Terms(row.status, bool(row.free), bool(row.ends), row.paid_until),
             lapses_at=row.lapses_at,
             quota_anchor=row.quota_anchor,
         )
@@ -140,14 +142,14 @@ def newest_started(tx: Tx, customer_id: str, plan_id: str, but: str) -> Subscrip
 
 def due(tx: Tx, now: datetime, limit: int) -> list[SubscriptionRow]:
     """Active subscriptions whose paid time is over and that go on: the longest due first."""
-    open_ = (_C.status == "active", ~_C.cancel_at_period_end, _C.renewing.is_(None))
+    open_ = (_C.status == "active", ~_ENDS, _C.renewing.is_(None))
     query = sa.select(_SUBSCRIPTIONS).where(*open_, _C.paid_until <= now, sa.or_(_C.free, _C.lapses_at > now))
     return _rows(tx, query.order_by(_C.paid_until, _C.id).limit(limit))
 
 
 def ended(tx: Tx, now: datetime, limit: int) -> list[SubscriptionRow]:
     """Live subscriptions that are over: an agreed end has come, or nothing is left to renew. In the order of locks."""
-    agreed = sa.and_(_C.cancel_at_period_end, _C.paid_until <= now)
+    agreed = sa.and_(_ENDS, _C.paid_until <= now)
     lapsed = sa.and_(~_C.free, _C.lapses_at <= now)
     query = sa.select(_SUBSCRIPTIONS).where(_IS_LIVE, _C.renewing.is_(None), sa.or_(agreed, lapsed))
     return _rows(tx, query.order_by(_C.customer_id, _C.plan_group).limit(limit))

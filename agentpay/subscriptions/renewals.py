@@ -10,7 +10,7 @@ from agentpay.plans.service import plan_of
 from agentpay.principal import SYSTEM, Principal
 from agentpay.storage.transaction import Tx
 from agentpay.subscriptions import periods, queries
-from agentpay.subscriptions.lifecycle import append_period, status_of
+from agentpay.subscriptions.lifecycle import append_period, ends, status_of
 from agentpay.subscriptions.states import LIVE, after
 from agentpay.subscriptions.tables import SubscriptionRow
 
@@ -79,7 +79,7 @@ def still_wanted(tx: Tx, subscription_id: str, number: int, now: datetime, *, lo
     """Whether the payment for a period may still be tried: the subscription goes on, and waits for that very period."""
     row = (queries.locked if lock else queries.by_id)(tx, subscription_id)
     lapsed = row.lapses_at is not None and row.lapses_at <= now
-    return row.renewing == number and status_of(row) in LIVE and not row.cancel_at_period_end and not lapsed
+    return row.renewing == number and status_of(row) in LIVE and not ends(row) and not lapsed
 
 
 def renewal_dropped(tx: Tx, subscription_id: str, number: int, now: datetime) -> None:
@@ -93,7 +93,7 @@ def renewal_dropped(tx: Tx, subscription_id: str, number: int, now: datetime) ->
 def _not_renewable(tx: Tx, row: SubscriptionRow, now: datetime) -> str:
     if status_of(row) not in LIVE:
         return f"The subscription is {row.status}."
-    if row.cancel_at_period_end:
+    if ends(row):
         return "The subscription is to end with its period."
     if row.paid_until is None or row.started_at is None:
         return "The plan has no billing period: there is nothing to renew."

@@ -12,7 +12,7 @@ from agentpay.plans.queries import parsed
 from agentpay.storage import Store, Tx
 from agentpay.storage.transaction import Row
 from agentpay.subscriptions import periods, queries
-from agentpay.subscriptions.entitlement import Terms, entitled, shown_status
+from agentpay.subscriptions.entitlement import Terms, ending, entitled, shown_status
 from agentpay.subscriptions.models import Subscription
 from agentpay.subscriptions.periods import Period
 from agentpay.subscriptions.states import LIVE, known
@@ -127,7 +127,8 @@ def _known(tx: Tx, customer: str) -> Customer:
 
 
 def _shown(row: Row, customer: Customer, now: datetime) -> Subscription:
-    terms = Terms(known(row.status), row.free, row.cancel_at_period_end, row.paid_until)
+    agreed = ending(row.cancel_at_period_end, row.period_number, row.term)
+    terms = Terms(known(row.status), row.free, agreed, row.paid_until)
     period = _period(row, terms, now)
     return Subscription(
         id=row.id,
@@ -139,9 +140,19 @@ def _shown(row: Row, customer: Customer, now: datetime) -> Subscription:
         period_end=None if period is None else period.end,
         cancel_at_period_end=row.cancel_at_period_end,
         created_at=row.created_at,
+        term=row.term,
+        ends_at=_agreed_end(row),
         plan_version=row.plan_version,
         payment_id=row.payment_id,
     )
+
+
+def _agreed_end(row: Row) -> datetime | None:
+    """The end that was agreed: of the period in which it was, or of the term."""
+    if not row.cancel_at_period_end or row.started_at is None or row.ended_at is not None:
+        return None
+    length = parsed(row.plan_version, row.body).billing_period
+    return periods.nth(row.started_at, length, max(row.period_number, row.term)).end
 
 
 def _period(row: Row, terms: Terms, now: datetime) -> Period | None:

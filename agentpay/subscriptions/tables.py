@@ -23,7 +23,8 @@ class SubscriptionRow(Base, table=True):
     """A subscription. Its periods are computed from `started_at`, its quotas from `quota_anchor`.
 
     `paid_until` is the end of the last period there is a row of; `lapses_at` the end of the period after it, from when
-    on nothing is left to renew. `renewing` is the number of the period whose payment is under way.
+    on nothing is left to renew. `renewing` is the number of the period whose payment is under way. An agreed end comes
+    with the period in which it was agreed, or with that of the number `term`, whichever is later.
     """
 
     __tablename__ = "subscriptions"
@@ -62,6 +63,7 @@ class SubscriptionRow(Base, table=True):
     status: str
     free: bool
     cancel_at_period_end: bool = False
+    term: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     started_at: datetime | None = Field(default=None, sa_type=UtcTime)
     quota_anchor: datetime | None = Field(default=None, sa_type=UtcTime)
     period_number: int = 0

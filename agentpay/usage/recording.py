@@ -23,8 +23,17 @@ from agentpay_policies.money import Price
 OPERATION: Final = "record_usage"
 
 
-Permit = Callable[[Tx, Price | None], AgentPayError | None]
-"""Says why a use that costs so much may not be recorded, or None."""
+@dataclass(frozen=True)
+class Use:
+    """A new use as whoever permits it sees it: its id, our id of the customer, and what it costs."""
+
+    id: str
+    customer_id: str
+    cost: Price | None
+
+
+Permit = Callable[[Tx, Use], AgentPayError | None]
+"""Says why a use may not be recorded, or None. What it writes is undone with the use."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def record(
 ) -> UsageRecord | AgentPayError:
     """Record a use, or return why it is refused; a refusal counts nothing and does not use the key.
 
-    `permit` is asked about what a new use costs, its plan's price included, before anything is written.
+    `permit` is asked about what a new use costs, its plan's price included, before anything else is written.
 
     Raises:
         IdempotencyConflict: the key names another use.
@@ -85,12 +94,14 @@ def record(
         return replay(tx, customer, known, default_plan)
     taking = take(tx, customer, wanted, default_plan=default_plan)
     event_id = ids.new("use")
-    if permit is not None and not isinstance(taking, AgentPayError):
-        refused = permit(tx, taking.cost)
-        if refused is not None:
-            return refused
-    if not isinstance(taking, AgentPayError) and key.claim(tx, event_id, taking):
-        return _written(tx, event_id, customer, wanted, taking, principal=principal, ids=ids)
+    if not isinstance(taking, AgentPayError):
+        with tx.conn.begin_nested() as savepoint:
+            if key.claim(tx, event_id, taking):
+                refused = permit(tx, Use(event_id, customer.id, taking.cost)) if permit is not None else None
+                if refused is None:
+                    return _written(tx, event_id, customer, wanted, taking, principal=principal, ids=ids)
+                savepoint.rollback()
+                return refused
     # The same key may have been recorded while we waited for its counters, and have taken what we now miss.
     known = key.find(tx)
     if known is not None:

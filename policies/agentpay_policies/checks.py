@@ -237,17 +237,14 @@ def _rule(entry: AgentEntry, rule: ApprovalRule, groups: dict[str, int], path: l
     elif rule.quorum > members > 0:
         message = f"{rule.quorum} must approve, and {shown(rule.approvers)} has {members} members"
         log.add_meaning(f"{pointer}.quorum", message)
-    terms = "subscribe.count" not in log.refused
     for threshold in rule.amount_over:
-        most = _most_in_one_payment(entry, rule, path, threshold.currency, terms=terms)
+        most = _most_in_one_payment(entry, rule, path, threshold.currency)
         if most is not None and threshold >= most:
             message = f"{threshold} can never be exceeded: the most in one payment is {most}"
             log.add_meaning(f"{pointer}.when.amount_over", message)
 
 
-def _most_in_one_payment(
-    entry: AgentEntry, rule: ApprovalRule, path: list[Budget], currency: str, *, terms: bool
-) -> Money | None:
+def _most_in_one_payment(entry: AgentEntry, rule: ApprovalRule, path: list[Budget], currency: str) -> Money | None:
     """The most that a payment which the rule looks at may be; None where something of it has no cap.
 
     A refund is of a charge, so it says something of its own only where the rule is for refunds alone.
@@ -258,18 +255,17 @@ def _most_in_one_payment(
         ways = [way for way in entry.charge.directions if not rule.directions or way in rule.directions]
         caps += [_most_in_one_charge(entry, path, way, currency) for way in ways]
     if entry.subscribe and "subscribe" in asked and rule.directions != ("send",):
-        caps.append(_most_in_one_subscription(entry, path, currency, terms=terms))
+        caps.append(_most_in_one_subscription(entry, path, currency))
     if entry.refund and asked == {"refund"}:
         caps.append(_least_of([entry.refund.maximum, *(limit.amounts for limit in entry.refund.limits)], currency))
     known = [cap for cap in caps if cap is not None]
     return max(known) if known and len(known) == len(caps) else None
 
 
-def _most_in_one_subscription(entry: AgentEntry, path: list[Budget], currency: str, *, terms: bool) -> Money | None:
+def _most_in_one_subscription(entry: AgentEntry, path: list[Budget], currency: str) -> Money | None:
     """What a plan may commit to: the price of a period caps that only where nothing counts further ones."""
     assert entry.subscribe is not None
-    by_period = entry.subscribe.counts == "paid" or not terms
-    own = [entry.subscribe.max_per_period] if by_period else []
+    own = [entry.subscribe.max_per_period] if entry.subscribe.counts == "paid" else []
     return _least_of([*own, *_limiting(path, "subscribe", "collect")], currency)
 
 

@@ -6,7 +6,6 @@ nothing that decides ever sees the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -19,8 +18,6 @@ from agentpay_policies.tree import Scalar, Table
 from agentpay_policies.windows import CALENDAR_UNITS, LONGEST_ROLLING, Window, zone
 
 _PER: Final[tuple[Per, ...]] = ("agent", "customer", "payee", "provider", "category")
-_LATER_PER: Final[Mapping[str, str]] = {"category": "limits.per.category"}
-_LATER_OF: Final[Mapping[str, str]] = {"record_usage": "limits.of.record_usage"}
 APPROVABLE: Final[tuple[Operation, ...]] = ("charge", "subscribe", "refund")
 
 MINUTE: Final = timedelta(minutes=1)
@@ -72,14 +69,14 @@ def _limit(name: str, place: Cursor, fields: Fields, timezone: str, own: Operati
     if fields and ("amount" in fields) == ("count" in fields):
         place.fault("a limit has either an amount or a count")
     window = window_of(fields["window"], timezone) if "window" in fields else None
-    per = fields["per"].choice(_PER, _LATER_PER) if "per" in fields else None
+    per = fields["per"].choice(_PER) if "per" in fields else None
     operations = _operations(fields["of"], own, adds_money="amount" in fields) if "of" in fields else ()
     directions = directions_of(fields.get("directions"))
     return Limit(name, window, amounts, count, per, directions, operations) if window else None
 
 
 def _operations(place: Cursor, own: Operation | None, *, adds_money: bool) -> tuple[Operation, ...]:
-    found = place.unique(lambda item: item.choice(OPERATIONS, _LATER_OF))
+    found = place.unique(lambda item: item.choice(OPERATIONS))
     if not found:
         place.fault("names no operation")
     elif own is not None and own not in found:

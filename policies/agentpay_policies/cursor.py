@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Final, TypeVar
 
-from agentpay_policies.enforced import NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import Fault, ValidationError
 from agentpay_policies.language import NAME, PATTERN, SECTIONS
 from agentpay_policies.money import Money, Price
@@ -30,9 +28,8 @@ _FRACTION: Final = re.compile(r"(0\.[0-9]{1,3}|1(\.0{1,3})?)\Z")
 
 @dataclass
 class Log:
-    """The faults found so far, the line of everything that was read, and what is refused by its name."""
+    """The faults found so far, and the line of everything that was read."""
 
-    refused: frozenset[str] = NOT_ENFORCED_BY_ENGINE
     faults: list[Fault] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     _pointers: set[str] = field(default_factory=set)
@@ -100,26 +97,16 @@ class Cursor:
         return found
 
     def section(self, name: str) -> dict[str, Cursor]:
-        """The entries of a section of the language: its own fields only, and what must be there.
-
-        A field that the engine does not enforce yet is refused by its name, never taken for a slip of the pen.
-        """
+        """The entries of a section of the language: its own fields only, and what must be there."""
         described = SECTIONS[name]
         found = self.children()
         for key in [key for key in found if key not in described]:
             found.pop(key).fault(f"unknown key{_did_you_mean(key, tuple(described))}")
-        for key, place in list(found.items()):
-            if described[key].later in self.log.refused and not place.stands_for(described[key].neutral):
-                found.pop(key).fault(f"{key} is not enforced by this version")
         if isinstance(self.node, Table):
             for key in described:
                 if described[key].required and key not in found and not self._stands(key):
                     self.fault(f"{key} is missing")
         return found
-
-    def stands_for(self, word: str) -> bool:
-        """Whether the place holds just this word, as text or as true or false."""
-        return isinstance(self.node, Scalar) and bool(word) and self.node.shown == word
 
     def items(self) -> list[Cursor]:
         """The items of a list."""
@@ -166,15 +153,12 @@ class Cursor:
             return int(self.node.shown)
         return None
 
-    def choice(self, words: Sequence[Word], later: Mapping[str, str] = MappingProxyType({})) -> Word | None:
-        """One of a closed set of words; `later` gives the part of the language that a word belongs to."""
+    def choice(self, words: Sequence[Word]) -> Word | None:
+        """One of a closed set of words."""
         if (value := self.text()) is None:
             return None
         for word in words:
             if word == value:
-                if later.get(word) in self.log.refused:
-                    self.fault(f"{value} is not enforced by this version")
-                    return None
                 return word
         self.fault(f"must be one of {', '.join(words)}{_did_you_mean(value, words)}")
         return None

@@ -1,8 +1,7 @@
 """The language in one description: every section, its fields, what each says, and the shape it has as JSON Schema.
 
 The loader takes the names of the fields from here and `agentpay_policies.schema` the schema, so that an editor never
-offers what a file may not have. `later` names the part of `NOT_ENFORCED_BY_ENGINE` that a field belongs to; its
-`neutral` value, which changes nothing, may stand in a file all the same.
+offers what a file may not have.
 """
 
 from __future__ import annotations
@@ -23,13 +22,11 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a section: what it says to a person, and its JSON Schema. Marks that begin with `x-` are ours."""
+    """One field of a section: what it says to a person, and its JSON Schema."""
 
     says: str
     schema: Schema
     required: bool = False
-    later: str = ""
-    neutral: str = ""
 
 
 NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,99}$"
@@ -56,9 +53,9 @@ def _ref(section: str) -> Schema:
     return {"$ref": f"#/$defs/{section}"}
 
 
-def _words(*words: str, **later: str) -> Schema:
-    """One of a closed set of words; `later` gives the part of the language that a word belongs to."""
-    return {"enum": list(words), **({"x-later-words": later} if later else {})}
+def _words(*words: str) -> Schema:
+    """One of a closed set of words."""
+    return {"enum": list(words)}
 
 
 def _any_of(words: Schema) -> Schema:
@@ -69,12 +66,10 @@ def _named(section: str, pattern: str = NAME) -> Schema:
     return {"type": "object", "propertyNames": {"pattern": pattern}, "additionalProperties": _ref(section)}
 
 
-_OPERATIONS: Final = _list(_words(*OPERATIONS, record_usage="limits.of.record_usage"), 1)
+_OPERATIONS: Final = _list(_words(*OPERATIONS), 1)
 _DIRECTIONS: Final = _list(_words(*DIRECTIONS), 1)
 _PLACES: Final = "self, stripe:acct_…, paypal:<merchant id or e-mail>, eip155:<chain>:<address>, or @list"
-_SHADOW: Final = Field(
-    "true: only logged, to try the rule out; it never decides.", _BOOL, later="shadow", neutral="false"
-)
+_SHADOW: Final = Field("true: only logged, to try the rule out; it never decides.", _BOOL)
 _TIMEZONE: Final = Field("A time zone by its name, such as Europe/Berlin.", _TEXT)
 
 _FILE: Final = {
@@ -106,7 +101,7 @@ _BUDGET: Final = {
 _AGENT: Final = {
     "each": Field(
         "true, for a pattern: each agent that you enrolled under it has limits of its own.",
-        _BOOL, later="each", neutral="false",
+        _BOOL,
     ),
     "budget": Field("The budget that it spends from.", _NAME),
     "not_before": Field("It may do nothing before this moment.", _MOMENT),
@@ -120,11 +115,11 @@ _AGENT: Final = {
     "categories": Field("Which kinds of payees it may pay.", _ref("category_rule")),
     "memo": Field(
         "What text the payee reads: none, your template, or the agent's own words.",
-        {"anyOf": [{"const": "none"}, _ref("memo")]}, later="memo", neutral="none",
+        {"anyOf": [{"const": "none"}, _ref("memo")]},
     ),
     "notify": Field(
         "Tell people when so much of a limit is used, such as 0.8.",
-        _list({"type": "number", "exclusiveMinimum": 0, "maximum": 1}), later="notify",
+        _list({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
     ),
     "charge": Field("One-time charges.", _ref("charge")),
     "subscribe": Field("Subscriptions to your plans.", _ref("subscribe")),
@@ -177,26 +172,26 @@ _CHARGE: Final = {
     "limits": Field("The most within a time.", _list(_ref("limit"))),
     "duplicates": Field(
         "What happens to a charge that looks like an earlier one: denied, people are asked, or only noted.",
-        _words("deny", "approve", "warn"), later="charge.duplicates", neutral="deny",
+        _words("deny", "approve", "warn"),
     ),
 }  # fmt: skip
 _SUBSCRIBE: Final = {
     "plans": Field('Plans by id; "*" is every plan.', _list(_TEXT), required=True),
     "max_per_period": Field("The most that one period of a plan may cost.", _AMOUNTS),
-    "periods": Field("How often a plan may be billed.", _list(_words(*PERIODS), 1), later="subscribe.periods"),
+    "periods": Field("How often a plan may be billed.", _list(_words(*PERIODS), 1)),
     "max_term": Field(
         "The longest time that a customer may be committed to: 12 months.",
-        {"type": "string", "pattern": "^[1-9][0-9]{0,3} (day|week|month|year)s?$"}, later="subscribe.max_term",
+        {"type": "string", "pattern": "^[1-9][0-9]{0,3} (day|week|month|year)s?$"},
     ),
     "count": Field(
         "What counts in limits: all that the customer is committed to, or what is paid first.",
-        _words("committed", "paid"), later="subscribe.count", neutral="committed",
+        _words("committed", "paid"),
     ),
 }  # fmt: skip
 _RECORD_USAGE: Final = {
     "max_quantity": Field("The most units at once.", {"type": "integer", "minimum": 1, "maximum": 10**15}),
     "max_cost": Field("The most cost at once, below a cent too.", _AMOUNTS),
-    "limits": Field("The most within a time.", _list(_ref("limit")), later="record_usage.limits"),
+    "limits": Field("The most within a time.", _list(_ref("limit"))),
 }
 _REFUND: Final = {
     "allow": Field("Only what it charged itself, or any payment.", _words("own_charges", "any")),
@@ -204,7 +199,7 @@ _REFUND: Final = {
     "limits": Field("The most within a time.", _list(_ref("limit"))),
     "restores_budget": Field(
         "true: a refund gives back what its charge used of the limits.",
-        _BOOL, later="refund.restores_budget", neutral="false",
+        _BOOL,
     ),
 }  # fmt: skip
 _LIMIT: Final = {
@@ -214,7 +209,7 @@ _LIMIT: Final = {
     "window": Field("The time it looks back over.", {"anyOf": [{"const": "lifetime"}, _ref("window")]}, required=True),
     "per": Field(
         "Counts each of these apart.",
-        _words("agent", "customer", "payee", "provider", "category", category="limits.per.category"),
+        _words("agent", "customer", "payee", "provider", "category"),
     ),
     "of": Field("The operations that add up.", _OPERATIONS),
     "directions": Field("Adds these up, and is for these only; without it each is counted apart.", _DIRECTIONS),
@@ -237,14 +232,14 @@ _WHEN: Final = {
     "amount_over": Field("It is more than this.", _AMOUNTS),
     "unapproved_total_over": Field(
         "With what nobody approved within the window it is more than this: against splitting.",
-        _AMOUNTS, later="when.unapproved_total_over",
+        _AMOUNTS,
     ),
     "window": Field(
         "The time that unapproved_total_over looks back over.",
-        {"anyOf": [{"const": "lifetime"}, _ref("window")]}, later="when.unapproved_total_over",
+        {"anyOf": [{"const": "lifetime"}, _ref("window")]},
     ),
     "payee": Field("The payee is not in payees.allow.", _words("new")),
-    "duplicate": Field("It looks like an earlier charge.", _words("suspected"), later="when.duplicate"),
+    "duplicate": Field("It looks like an earlier charge.", _words("suspected")),
     "category": Field("The payee is of one of these categories.", {"anyOf": [_NAME, _list(_NAME, 1)]}),
     "provider": Field("It goes through one of these providers.", {"anyOf": [_TEXT, _list(_TEXT, 1)]}),
     "direction": Field("It goes in this direction.", _any_of(_words(*DIRECTIONS))),

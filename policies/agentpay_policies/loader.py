@@ -14,7 +14,6 @@ from typing import Final
 from agentpay_policies.checks import check_meaning
 from agentpay_policies.clauses import limits_of, zone_name
 from agentpay_policies.cursor import PATTERN_NAME, PLAIN_NAME, Cursor, Log, shown
-from agentpay_policies.enforced import NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.payees import Payee
 from agentpay_policies.policy import ApproverGroup, Budget, Category, Policy
@@ -25,28 +24,25 @@ DEFAULT_DUPLICATE_WINDOW: Final = timedelta(minutes=5)
 LONGEST_DUPLICATE_WINDOW: Final = timedelta(days=30)
 
 
-def load_policy(text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
+def load_policy(text: str) -> Policy:
     """The policy that a YAML file holds.
-
-    A file that uses a part of the language that the engine does not keep yet is refused by its name. `enforced` takes
-    such parts all the same: for tests of the pure half, and never for a policy that anything is decided by.
 
     Raises:
         PolicyError: with every fault of the file, by line.
     """
-    return _policy(parse_yaml(text), enforced)
+    return _policy(parse_yaml(text))
 
 
-def load_mapping(mapping: Mapping[str, object], *, enforced: frozenset[str] = frozenset()) -> Policy:
+def load_mapping(mapping: Mapping[str, object]) -> Policy:
     """The policy that a mapping holds, parsed elsewhere: the same language under the same rules.
 
     Raises:
         PolicyError: with every fault.
     """
-    return _policy(parse_mapping(mapping), enforced)
+    return _policy(parse_mapping(mapping))
 
 
-def load_json(text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
+def load_json(text: str) -> Policy:
     """The policy that `Policy.to_json` wrote.
 
     Raises:
@@ -56,11 +52,11 @@ def load_json(text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
         found = json.loads(text)
     except (ValueError, TypeError, RecursionError) as exc:
         raise fail(0, "", "this is no JSON") from exc
-    return load_mapping(found, enforced=enforced)
+    return load_mapping(found)
 
 
-def _policy(root: Node, enforced: frozenset[str]) -> Policy:
-    log = Log(refused=NOT_ENFORCED_BY_ENGINE - enforced)
+def _policy(root: Node) -> Policy:
+    log = Log()
     policy = _top(Cursor(root, "", log))
     if policy is not None:
         check_meaning(policy, log)

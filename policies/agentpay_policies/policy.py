@@ -263,15 +263,15 @@ class Policy:
         return json.dumps(mapping_of(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @classmethod
-    def from_json(cls, text: str, *, enforced: frozenset[str] = frozenset()) -> Policy:
-        """The policy that `to_json` wrote, checked again as a file is; `enforced` is that of `load_policy`.
+    def from_json(cls, text: str) -> Policy:
+        """The policy that `to_json` wrote, checked again as a file is.
 
         Raises:
             PolicyError: the text is no policy.
         """
         from agentpay_policies.loader import load_json
 
-        return load_json(text, enforced=enforced)
+        return load_json(text)
 
     def agent(self, agent: str) -> AgentEntry | None:
         """The entry for an agent: its own before any pattern, else the pattern that leaves least open.

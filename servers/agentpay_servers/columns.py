@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from agentpay.customers.models import Customer
     from agentpay.payments.models import Payment, Refund
     from agentpay.plans.models import PaymentPlan
+    from agentpay.spending.cards import Asking, Card
     from agentpay.spending.models import Approval, Approver
+    from agentpay.spending.standing import Standing
     from agentpay.subscriptions.models import Subscription
     from agentpay.usage.models import FeatureUsage, UsageRecord
     from agentpay_policies.money import Money, Price
@@ -26,6 +28,7 @@ PLANS: Final[Sequence[Column[PaymentPlan]]] = (
     Column("price", lambda plan: plan.price, lambda plan: money(plan.price, plan.currency)),
     Column("currency", lambda plan: plan.currency, since="json"),
     Column("billing_period", lambda plan: plan.billing_period and plan.billing_period.value),
+    Column("term", lambda plan: plan.term, since="record"),
     Column("price_per_request", lambda plan: plan.price_per_request),
     Column("requests_per_period", lambda plan: plan.requests_per_period),
     Column("free_requests", lambda plan: plan.free_requests),
@@ -53,6 +56,8 @@ SUBSCRIPTIONS: Final[Sequence[Column[Subscription]]] = (
     Column("period_start", lambda one: one.period_start, since="record"),
     Column("period_end", lambda one: one.period_end),
     Column("cancel_at_period_end", lambda one: one.cancel_at_period_end, since="record"),
+    Column("term", lambda one: one.term, since="record"),
+    Column("ends_at", lambda one: one.ends_at, since="record"),
     Column("group", lambda one: one.group, since="record"),
     Column("payment_id", lambda one: one.payment_id),
     Column("payment_status", lambda one: one.payment_status, since="record"),
@@ -176,6 +181,53 @@ APPROVALS: Final[Sequence[Column[Approval]]] = (
     Column("approvers", lambda one: one.approvers, since="record"),
     Column("url", lambda one: one.url, since="record"),
     Column("next_step", lambda one: one.next_step, since="json"),
+)
+
+CARD: Final[Sequence[Column[Card]]] = (
+    Column("id", lambda card: card.id),
+    Column("status", lambda card: card.status),
+    Column("operation", lambda card: card.operation),
+    Column("direction", lambda card: card.direction),
+    Column("amount", lambda card: money(card.amount, card.currency)),
+    Column("agent", lambda card: card.agent),
+    Column("customer", lambda card: card.customer),
+    Column("payee", lambda card: f"{card.payee} ({'NEW' if card.payee_is_new else 'known'})"),
+    Column("provider", lambda card: f"{card.provider}, account {card.account}, {card.mode} mode"),
+    Column("method", lambda card: card.method),
+    Column("plan", lambda card: card.plan),
+    Column("description", lambda card: card.description and f"“{card.description}”"),
+    Column("the payee reads", lambda card: card.memo and f"“{card.memo}”"),
+    Column("payment", lambda card: card.payment_id),
+    Column("refund of", lambda card: card.refund_of),
+    Column("asked at", lambda card: card.created_at),
+    Column("expires at", lambda card: card.expires_at),
+    Column("votes", lambda card: f"{card.votes} of {card.needed}"),
+    Column(
+        "today",
+        lambda card: (
+            f"the agent collected {card.today.collected} and sent {card.today.sent}; {card.today.waiting} wait"
+        ),
+    ),
+)
+"""As people read a card; its JSON is `Card.as_data()`."""
+
+ASKING: Final[Sequence[Column[Asking]]] = (
+    Column("rule", lambda one: one.rule),
+    Column("asks", lambda one: one.sentence or f"{one.quorum} of {', '.join(one.members)}"),
+    Column("approved_by", lambda one: one.approved_by),
+)
+
+STANDINGS: Final[Sequence[Column[Standing]]] = (
+    Column("rule", lambda one: one.rule),
+    Column("counts", lambda one: one.subject),
+    Column("window", lambda one: one.window),
+    Column("limit", lambda one: one.limit),
+    Column("used", lambda one: one.used),
+    Column("held", lambda one: one.held),
+    Column("remaining", lambda one: one.remaining),
+    Column("asked", lambda one: one.asked),
+    Column("fits", lambda one: one.fits, lambda one: "yes" if one.fits else "NO"),
+    Column("shared", lambda one: one.shared, since="json"),
 )
 
 APPROVERS: Final[Sequence[Column[Approver]]] = (

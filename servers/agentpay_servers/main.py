@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from agentpay_policies.errors import AgentPayError
 from agentpay_policies.text import escaped
 from agentpay_servers.commands import (
+    agents,
     approvals,
     approvers,
     care,
@@ -122,5 +123,5 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, chain, care):
+for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, agents, chain, care):
     module.register(app)

@@ -12,6 +12,9 @@ from agentpay_policies.files import ready_file, ready_names
 from agentpay_policies.loader import load_policy
 from agentpay_policies.policy import Policy
 
+ACTIVE: Final = "active"
+"""The word that stands for the policy by which the database decides; a file of that name is written ./active."""
+
 _MOST_BYTES: Final = 2_000_000
 """More than the loader takes: what is larger is not read as a whole."""
 

@@ -173,13 +173,6 @@ MUTANTS: Final = (
         f"{_T}/test_views.py",
     ),
     Mutant(
-        "what is not enforced is accepted",
-        f"{_P}/cursor.py",
-        "if described[key].later in self.log.refused and not place.stands_for(described[key].neutral):",
-        "if False:",
-        f"{_T}/test_language.py::test_what_the_engine_does_not_enforce_is_refused_by_name",
-    ),
-    Mutant(
         "an unknown key is ignored",
         f"{_P}/cursor.py",
         'found.pop(key).fault(f"unknown key{_did_you_mean(key, tuple(described))}")',

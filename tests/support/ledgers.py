@@ -12,7 +12,6 @@ from agentpay.ledger import queries as ledger
 from agentpay.payments.queries import ATTEMPTS, PAYMENTS, REFUNDS
 from agentpay.providers.mock import MockProvider
 from agentpay.spending import active
-from agentpay.spending.holds import path_of, request_of
 from agentpay.spending.tables import CounterRow, HoldRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
@@ -143,9 +142,9 @@ def check_counters(tx: Tx) -> None:
     """Each counter that the active policy reads is the naive sum of the holds, in every grain."""
     expected: defaultdict[tuple[object, ...], int] = defaultdict(int)
     for hold in tx.all(sa.select(_HOLDS).where(_HOLDS.c.state != "void")):
-        for key in active.keys(tx, request_of(hold), path_of(hold)):
+        for key in active.keys(tx, hold):
             live = hold.state in ("held", "captured")
-            value = 1 if key.unit == COUNT else hold.amount_minor if live else 0
+            value = 1 if key.unit == COUNT else 0 if not live else _amount(hold, key.unit)
             for grain, bucket in _buckets(hold).items():
                 expected[key.subject, key.operation, key.direction, key.unit, grain, bucket] += value
     found: dict[tuple[object, ...], int] = {
@@ -155,6 +154,11 @@ def check_counters(tx: Tx) -> None:
     for spot, value in expected.items():
         assert found.get(spot, 0) == value, f"{spot}: {found.get(spot, 0)} counted, {value} held"
     assert not {spot: value for spot, value in found.items() if value and spot not in expected}
+
+
+def _amount(hold: Row, unit: str) -> int:
+    """What a hold counts, beside its attempt: recorded cost, or what is committed less what refunds gave back."""
+    return int(hold.cost_nanos if unit.startswith("nano:") else hold.weight_minor - hold.restored_minor)
 
 
 def _buckets(hold: Row) -> dict[str, datetime]:

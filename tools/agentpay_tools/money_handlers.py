@@ -124,7 +124,8 @@ def _subscribe_text(found: Subscription) -> str:
 def subscription_text(found: Subscription) -> str:
     """How a subscription stands, in a sentence."""
     lives = found.status in ("active", "past_due")
-    ends = " and ends then" if found.cancel_at_period_end else ""
+    later = found.ends_at if found.ends_at != found.period_end else None
+    ends = f" and ends at {texts.moment(later)}" if later else " and ends then" if found.cancel_at_period_end else ""
     period = f", paid until {texts.moment(found.period_end)}{ends}" if found.period_end and lives else ""
     return f"Subscription {found.id} of {found.customer} to {found.plan} is {found.status}{period}."
 

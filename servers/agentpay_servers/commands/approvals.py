@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from agentpay_policies.errors import ValidationError
-from agentpay_servers.columns import APPROVALS
+from agentpay_servers.columns import APPROVALS, ASKING, CARD, STANDINGS
 from agentpay_servers.commands import group
-from agentpay_servers.output import Listing, hint, print_record
+from agentpay_servers.output import Listing, hint, print_json, print_line, print_record
 from agentpay_servers.prompts import known_secret
 from agentpay_servers.session import AsJson, DatabaseUrl, reader
 
 if TYPE_CHECKING:
+    from agentpay.spending.cards import Card
     from agentpay.spending.models import Approval, ApprovalStatus
 
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="The id of the approval.")]
@@ -45,9 +46,16 @@ def list_approvals(
 
 
 def show(approval: ApprovalId, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Show an approval with everything to decide by. The description is the agent's own words."""
+    """Show an approval's card: what it is about, why it is asked, what the agent spent and has left today.
+
+    The description is the agent's own words, with hidden characters as escapes.
+    """
     with reader(database_url) as engine:
-        print_record(APPROVALS, engine.get_approval(approval), as_json)
+        card = engine.approval_card(approval)
+    if as_json:
+        print_json(card.as_data())
+    else:
+        _print_card(card)
 
 
 def approve(approval: ApprovalId, approver: Who, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -56,7 +64,8 @@ def approve(approval: ApprovalId, approver: Who, as_json: AsJson = False, databa
     Without a terminal the secret is taken from AGENTPAY_APPROVER_SECRET.
     """
     with reader(database_url) as engine:
-        _card(engine.get_approval(approval), as_json)
+        if not as_json:
+            _print_card(engine.approval_card(approval))
         answered = engine.approve(approval, approver=approver, secret=known_secret(approver))
     _answered(answered, approver, as_json)
     if answered.status == "approved":
@@ -69,14 +78,18 @@ def approve(approval: ApprovalId, approver: Who, as_json: AsJson = False, databa
 def deny(approval: ApprovalId, approver: Who, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Refuse one payment or refund, for good, after its card was shown. Asks for the approver's secret."""
     with reader(database_url) as engine:
-        _card(engine.get_approval(approval), as_json)
+        if not as_json:
+            _print_card(engine.approval_card(approval))
         answered = engine.deny(approval, approver=approver, secret=known_secret(approver))
     _answered(answered, approver, as_json)
 
 
-def _card(approval: Approval, as_json: bool) -> None:
-    if not as_json:
-        print_record(APPROVALS, approval, False)
+def _print_card(card: Card) -> None:
+    print_record(CARD, card, False)
+    Listing(ASKING, card.asked_by).print_under("Asked by")
+    Listing(STANDINGS, card.limits).print_under("Limits that it meets, without itself")
+    if card.policy_changed:
+        print_line("Another policy is active than when it was asked: that one decides when it runs.")
 
 
 def _answered(approval: Approval, approver: str, as_json: bool) -> None:

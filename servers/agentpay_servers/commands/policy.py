@@ -1,4 +1,4 @@
-"""`agentpay policy`, `agents`, `halt` and `resume`: what agents may do."""
+"""`agentpay policy`, `halt` and `resume`: what agents may do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentpay_policies.errors import PolicyError
-from agentpay_servers.commands import group
-from agentpay_servers.output import Column, Listing, answer, hint, print_json, print_line, print_record, readable
+from agentpay_servers.commands import group, questions
+from agentpay_servers.output import Column, answer, hint, print_json, print_line, print_record, readable
 from agentpay_servers.session import AsJson, DatabaseUrl, manager, not_in_order, reader
 
 if TYPE_CHECKING:
@@ -23,21 +23,14 @@ Agent = Annotated[str | None, typer.Argument(metavar="[AGENT]", help="Which agen
 _FIELDS = ("version", "id", "hash", "applied_by", "applied_at", "changed", "loosened", "warnings")
 _ACTIVE = tuple(Column[Any](name, lambda one, name=name: getattr(one, name)) for name in _FIELDS)  # type: ignore[misc]
 
-_AGENTS = (
-    Column[Any]("agent", lambda row: row["agent"]),
-    Column[Any]("halted", lambda row: row["halted"]),
-    Column[Any]("budget", lambda row: row["budget"]),
-    Column[Any]("tools", lambda row: row["tools"]),
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    policy = group(app, "policy", "What agents may do: check, apply, show.")
+    policy = group(app, "policy", "What agents may do, and questions about it.")
     policy.command("check")(check)
     policy.command("apply")(apply)
     policy.command("show")(show)
-    app.command()(agents)
+    questions.add_to(policy)
     app.command()(halt)
     app.command()(resume)
 
@@ -115,7 +108,7 @@ def show(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     with reader(database_url) as engine:
         active, document = engine.active_policy(), engine.policy_document()
     if active is None or document is None:
-        _no_policy()
+        no_policy()
         raise not_in_order()
     content = json.loads(document.to_json())
     if as_json:
@@ -124,28 +117,6 @@ def show(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     applied = f"applied {readable(active.applied_at)} by {active.applied_by}"
     print_line(f"# {active.id}, version {active.version}, hash {active.hash[:12]}, {applied}")
     typer.echo(yaml.safe_dump(content, sort_keys=False, width=110), nl=False)
-
-
-def agents(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """List the agents of the active policy, and who is halted."""
-    with reader(database_url) as engine:
-        policy, halts = engine.policy_document(), {one.scope: one.reason for one in engine.halts()}
-    if policy is None:
-        _no_policy()
-    entries = () if policy is None else policy.agents
-    rows = [
-        {
-            "agent": entry.id,
-            "halted": halts.get("all") or halts.get(f"agent:{entry.id}"),
-            "budget": entry.budget,
-            "tools": entry.tools,
-        }
-        for entry in entries
-    ]
-    Listing(_AGENTS, rows, "The policy names no agent.").print(as_json)
-    named = {f"agent:{entry.id}" for entry in entries} | {"all"}
-    for scope in sorted(halts.keys() - named):
-        hint(f"halted too: {scope.removeprefix('agent:')} ({halts[scope]})")
 
 
 def halt(
@@ -182,6 +153,7 @@ def resume(agent: Agent = None, as_json: AsJson = False, database_url: DatabaseU
         raise not_in_order()
 
 
-def _no_policy() -> None:
+def no_policy() -> None:
+    """Say that there is none, and what to do."""
     hint("No policy is active: every spending call of an agent is denied.")
     hint("next: Write one with agentpay init, or make a file the active one: agentpay policy apply FILE")

@@ -74,3 +74,5 @@ def mcp(
     url = absolute_url(settings.database_url)
     if without_password(url) != url:
         hint("The password is left out: give it to the server by PGPASSWORD or a .pgpass file.")
+    if settings.approval_hook is not None:
+        hint("AGENTPAY_APPROVAL_HOOK is left out, since a secret may stand in it: set it for the server yourself.")

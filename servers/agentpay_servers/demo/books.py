@@ -195,7 +195,7 @@ def look(scene: Scene) -> Books:
 def _holds(tx: Tx) -> tuple[HoldSum, ...]:
     group = (_HOLDS.c.operation, _HOLDS.c.state, _HOLDS.c.currency)
     query = sa.select(*group, sa.func.count().label("holds"), sa.func.sum(_HOLDS.c.amount_minor).label("minor"))
-    rows = tx.all(query.group_by(*group).order_by(*group))
+    rows = tx.all(query.where(_HOLDS.c.operation != "record_usage").group_by(*group).order_by(*group))
     return tuple(HoldSum(row.operation, row.state, row.holds, _signed(int(row.minor), row.currency)) for row in rows)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentpay.errors import AgentPayError, PolicyDenied
 from agentpay.ids import RandomIds
 from agentpay.manager import AgentHandle, PaymentManager
+from agentpay.payments.models import Payment
 from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
 from agentpay.testing.chain import CHAIN, XPUB, LocalChain, TestToken
 from agentpay_servers.demo.steps import Actor, Step, differences
@@ -306,5 +307,5 @@ class _Story:
             self.transcript.step(step)
 
 
-def _send(bot: AgentHandle, amount: str, payee: str, key: str) -> Any:
+def _send(bot: AgentHandle, amount: str, payee: str, key: str) -> Payment:
     return bot.charge(CUSTOMER, amount, "USDT", description="Hosting", payee=payee, idempotency_key=key)

@@ -37,7 +37,7 @@ def test_every_command_but_mcp_answers_json_and_is_explained() -> None:
         options = {option for parameter in command.params for option in parameter.opts}
         assert command.help, name
         assert ("--json" in options) != (name == "mcp"), name
-        assert "--database-url" in options or name in ("demo", "policy check"), name
+        assert "--database-url" in options or name in ("demo", "policy check", "policy schema"), name
 
 
 @pytest.fixture

@@ -125,21 +125,35 @@ def test_show_is_a_policy_file_again(cli: Cli, manager: PaymentManager, here: Pa
 
 def test_show_without_a_policy_is_not_in_order(cli: Cli, url: str) -> None:
     assert "No policy is active" in cli("policy", "show", code=1).err
-    assert cli("agents", "--json").data == []
+    assert cli("agents", "list", "--json").data == []
 
 
 def test_agents_are_halted_and_go_on(cli: Cli, manager: PaymentManager) -> None:
     cli("halt", "support-bot", "--reason", "it loops")
-    (agent,) = cli("agents", "--json").data
+    (agent,) = cli("agents", "list", "--json").data
     assert (agent["agent"], agent["halted"]) == ("support-bot", "it loops")
     cli("halt", "--reason", "all of it")
     assert "names no agent typo" in cli("halt", "typo", "--reason", "x").err
-    assert "halted too: typo (x)" in cli("agents").err
+    assert "halted too: typo (x)" in cli("agents", "list").err
     assert "still halted: support-bot, typo" in cli("resume").err
     cli("resume", "typo")
     assert cli("resume", "support-bot", "--json").data["still_halted"] == []
     assert "There was no halt of support-bot" in cli("resume", "support-bot", code=1).out
     assert "Missing option '--reason'" in cli("halt", code=2).err
+
+
+def test_agents_of_a_pattern_are_enrolled_one_by_one(cli: Cli, manager: PaymentManager, here: Path) -> None:
+    text = ready_file("starter").replace("  support-bot:", '  "worker-*":\n    each: true', 1)
+    (here / "each.yaml").write_text(text)
+    cli("policy", "apply", "each.yaml")
+    assert "worker-1 is enrolled." in cli("agents", "enrol", "worker-1").out
+    assert cli("agents", "enrol", "worker-1", "--json").data["changed"] is False
+    assert "has nothing for stranger" in cli("agents", "enrol", "stranger").err
+    (row,) = cli("agents", "list", "--json").data
+    assert (row["agent"], row["each"], row["enrolled"]) == ("worker-*", True, ["worker-1"])
+    assert cli("agents", "withdraw", "worker-1", "--json").data["changed"] is True
+    assert "was not enrolled" in cli("agents", "withdraw", "worker-1", code=1).out
+    assert "INVALID_ARGUMENT" in cli("agents", "enrol", "x" * 400, code=2).err
 
 
 def test_a_server_is_not_started_where_a_secret_lies_about(cli: Cli, url: str) -> None:

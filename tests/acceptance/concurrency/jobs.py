@@ -28,7 +28,9 @@ def opened(url: str) -> PaymentManager:
 class BlindGate(Gate):
     """A gate that takes every hold and allows everything: what a check outside of the transaction leaves to rely on."""
 
-    def _decide(self, tx: Tx, policy: Policy | None, request: Request, now: object, rules: object) -> Decision:
+    def _decide(
+        self, tx: Tx, policy: Policy | None, request: Request, now: object, rules: object, look_alike: object
+    ) -> Decision:
         decision = evaluate(request, policy, self._state(tx, policy, request, tx.now(), frozenset()), tx.now())
         return replace(decision, outcome="allow", violations=(), needs=())
 

@@ -294,7 +294,7 @@ def _deadly(url: str, when: str) -> Any:
             os._exit(42)
         return usual(method, parameters)
 
-    made.provider.make_request = request  # type: ignore[method-assign]
+    made.provider.make_request = request  # type: ignore[method-assign,assignment]
     return made
 
 

@@ -80,7 +80,7 @@ def test_the_signed_bytes_and_the_nonce_are_stored_before_they_are_broadcast(
                 (send,), (raw,) = rows(till), rows(till, ChainRawRow)
                 seen.append((send.nonce, send.state, raw.raw))
 
-        server.fault = look  # type: ignore[assignment]
+        server.fault = look
         sent = till.send("7.00")
         assert seen == [(0 + chain_nonce(chain) - 1, "sent", sent.steps.recorded[-1].request["raw"])]
         given = [parameters[0] for method, parameters in server.asked if method == "eth_sendRawTransaction"]

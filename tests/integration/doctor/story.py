@@ -164,6 +164,7 @@ class Story:
         for amount in ("13.01", "13.24", "13.21", "99.99"):
             self.tried(bot.charge, "carol", amount, "USD", description="more")
         bot.subscribe("carol", "pro", idempotency_key=self.key())
+        bot.record_usage("carol", "notes", cost="0.25", currency="USD", idempotency_key=self.key())
 
     def _approvals(self) -> None:
         bot, manager = self.manager.for_agent("bot-7"), self.manager

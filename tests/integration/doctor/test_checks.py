@@ -52,7 +52,7 @@ PLANTS: Final[dict[str, list[str]]] = {
         " WHERE owner_id = '{agent_paid}'",
     ],
     "the holds up to every decision keep the caps": [
-        "UPDATE holds SET amount_minor = 15001 WHERE owner_id = '{agent_paid}'",
+        "UPDATE holds SET amount_minor = 15001, weight_minor = 15001 WHERE owner_id = '{agent_paid}'",
         "UPDATE payments SET amount_minor = 15001, captured_minor = 15001 WHERE id = '{agent_paid}'",
     ],
     "every counter is the sum of the holds": [
@@ -60,6 +60,9 @@ PLANTS: Final[dict[str, list[str]]] = {
     ],
     "every payment and refund of an agent has exactly the hold": [
         "UPDATE holds SET state = 'held' WHERE owner_id = '{agent_paid}'",
+    ],
+    "every hold for recorded usage has its use": [
+        "UPDATE holds SET cost_nanos = cost_nanos + 1 WHERE operation = 'record_usage'",
     ],
     "every approval that was given has the people": [
         "UPDATE approvals SET needs = replace(needs, 'ann', 'eve') WHERE id = '{approval}'",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agentpay.errors import NotSent, PaymentDeclined
 from agentpay.payments.models import Payment
-from agentpay.payments.tables import OutboxRow
+from agentpay.storage.tables import OutboxRow
 from agentpay.storage.types import table
 from support.bench import Bench
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from agentpay.errors import NestedWrite, StorageBusy, StorageError
 from agentpay.storage import MemoryStorage, Store, Tx, storage_url
 from agentpay.storage.schema import install, prepare
-from agentpay.storage.tables import TextRow
+from agentpay.storage.tables import TextRow, WriteRow
 from agentpay.storage.texts import keep, text_of
 from conftest import OpenStore
 from support.counting import count, counted, make_counter
@@ -208,3 +208,22 @@ def test_two_memory_databases_are_apart() -> None:
     assert other.read(lambda tx: text_of(tx, "a", "b")) is None
     one.close()
     other.close()
+
+
+def test_a_trial_sees_what_it_does_and_keeps_nothing(store: Store) -> None:
+    def insert(tx: Tx) -> int:
+        tx.insert(WriteRow, id="tried", at=tx.now())
+        return int(tx.scalar(sa.text("SELECT count(*) FROM writes WHERE id = 'tried'")))
+
+    before = store.read(lambda tx: tx.scalar(sa.text("SELECT count(*) FROM writes")))
+    assert [store.trial(insert), store.trial(insert)] == [1, 1]
+    assert store.read(lambda tx: tx.scalar(sa.text("SELECT count(*) FROM writes"))) == before
+    with pytest.raises(NestedWrite):
+        store.write(lambda _: store.trial(insert))
+    with pytest.raises(NestedWrite):
+        store.trial(lambda _: store.write(insert))
+    with pytest.raises(ZeroDivisionError):
+        store.trial(lambda _: 1 // 0)
+    with pytest.raises(StorageError):
+        store.trial(lambda tx: tx.execute(sa.text("SELECT nothing FROM nowhere")))
+    assert store.write(insert) == 1

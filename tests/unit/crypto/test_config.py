@@ -41,8 +41,8 @@ def make(**options: Any) -> Factory:
 def test_what_is_good_is_taken() -> None:
     provider = from_settings(**GOOD)
     assert (provider.name, provider.account, provider.mode) == ("crypto", "eip155:11155111", "test")
-    assert provider.capabilities().currencies == {"USDT"}
-    assert provider.capabilities().chains == {11155111}
+    assert provider.capabilities().currencies == frozenset({"USDT"})
+    assert provider.capabilities().chains == frozenset({11155111})
 
 
 def test_the_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,9 @@ def test_a_key_signs_exactly_what_it_is_given() -> None:
 
 
 def test_a_key_file_is_opened_with_its_password_only(folder: Path) -> None:
-    (folder / "key.json").write_text(json.dumps(Account.encrypt(KEY, PASSWORD, kdf="pbkdf2", iterations=10)))
+    (folder / "key.json").write_text(
+        json.dumps(Account.encrypt(bytes.fromhex(KEY[2:]), PASSWORD, kdf="pbkdf2", iterations=10))
+    )
     opened = signer_from(load_crypto(keystore="key.json", keystore_password=PASSWORD))
     assert opened is not None and opened.address == ADDRESS
     with pytest.raises(ConfigurationError, match="cannot be opened") as caught:

@@ -12,6 +12,7 @@ SEAMS = {
     "agentpay/manager/background.py": (1, "background loop: it outlives a database that is away for a while"),
     "agentpay/manager/opening.py": (1, "the store is closed again whatever went wrong, and the error goes on"),
     "agentpay/manager/operations.py": (1, "provider call: a provider whose health raises does not answer"),
+    "agentpay/manager/telling.py": (1, "callback: no payment fails because somebody was not told that it waits"),
     "agentpay/payments/recovery.py": (2, "provider calls: a look-up that raises says nothing; a resend is Unknown"),
     "agentpay/payments/sending.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),
     "agentpay/payments/speeding.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.loader import load_mapping, load_policy
 from agentpay_policies.policy import Policy
@@ -75,7 +74,7 @@ approvers:
   finance: {members: [alice, bob, carol]}
 """
 
-POLICY = load_policy(FULL, enforced=ALL)
+POLICY = load_policy(FULL)
 
 
 def places() -> list[tuple[Any, ...]]:
@@ -97,6 +96,6 @@ def without(place: tuple[Any, ...]) -> Policy | None:
         node = node[key]
     del node[place[-1]]
     try:
-        return load_mapping(mapping, enforced=ALL)
+        return load_mapping(mapping)
     except PolicyError:
         return None

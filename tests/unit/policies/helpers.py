@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from agentpay_policies.decisions import CounterKey, Decision, Halt, Reading, Request, State, Sum
-from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.evaluate import amounts_counted, evaluate, readings
 from agentpay_policies.loader import load_mapping
@@ -66,23 +65,14 @@ def changed(base: Mapping, **changes: Any) -> Mapping:
 
 def basic(**changes: Any) -> Policy:
     """BASIC with changes, loaded; `bot__…` is short for the agent's entry."""
-    return _loaded(changes, frozenset())
-
-
-def whole(**changes: Any) -> Policy:
-    """BASIC with changes, in the whole language: what the engine does not enforce yet included."""
-    return _loaded(changes, ALL)
-
-
-def _loaded(changes: Mapping, enforced: frozenset[str]) -> Policy:
     long = {f"agents__{path}" if path.startswith("bot") else path: value for path, value in changes.items()}
-    return load_mapping(changed(BASIC, **long), enforced=enforced)
+    return load_mapping(changed(BASIC, **long))
 
 
-def faults_of(mapping: Mapping, enforced: frozenset[str] = frozenset()) -> list[str]:
+def faults_of(mapping: Mapping) -> list[str]:
     """The faults of a mapping as `pointer: message`; empty where it loads."""
     try:
-        load_mapping(mapping, enforced=enforced)
+        load_mapping(mapping)
     except PolicyError as exc:
         return [f"{fault.pointer}: {fault.message}" for fault in exc.faults]
     return []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentpay_policies.backtest import Recorded, compare_decisions
 from agentpay_policies.decisions import Halt, Request, State
 from agentpay_policies.replay import Tally
-from unit.policies.helpers import NOW, Book, basic, charge, decide, subscribe, whole
+from unit.policies.helpers import NOW, Book, basic, charge, decide, subscribe
 
 CAP: dict[str, Any] = {"id": "cap", "amount": "100.00 USD", "window": {"rolling": "24h"}}
 RULE: dict[str, Any] = {"id": "ask", "approvers": "finance", "when": {"amount_over": "30.00 USD"}}
@@ -65,7 +65,7 @@ def test_what_is_no_counter_is_replayed_as_it_was() -> None:
 
 def test_splitting_is_seen_in_the_past() -> None:
     rule = RULE | {"when": {"unapproved_total_over": "50.00 USD", "window": {"rolling": "24h"}}}
-    report = compare_decisions(past("20.00", "20.00", "20.00", "10.00"), whole(bot__approvals=[rule]))
+    report = compare_decisions(past("20.00", "20.00", "20.00", "10.00"), basic(bot__approvals=[rule]))
     assert [str(line) for line in report.lines] == ["allow → approve: 1, 20.00 USD"]
     assert report.moved[0].recorded.at == NOW + timedelta(hours=2)
 

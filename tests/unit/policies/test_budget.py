@@ -26,7 +26,6 @@ from unit.policies.helpers import (
     subscribe,
     usage,
     usd,
-    whole,
 )
 
 POLICY = load_policy(EXAMPLE)
@@ -159,7 +158,7 @@ def test_subscriptions_use_up_what_is_added_up_with_them() -> None:
 
 def test_limits_on_recorded_cost_are_shown_and_bound_no_charge() -> None:
     cap = {"id": "u", "amount": "0.02 USD", "window": "lifetime"}
-    policy = whole(bot__record_usage__limits=[cap])
+    policy = basic(bot__record_usage__limits=[cap])
     book = Book().hold(policy, usage(cost=Price("0.0150", "USD")))
     found = view(policy, book=book)
     assert amounts(found) == ["1000.00 USD"]
@@ -171,7 +170,7 @@ def test_limits_on_recorded_cost_are_shown_and_bound_no_charge() -> None:
 
 def test_each_enrolled_agent_sees_its_own_and_others_nothing() -> None:
     cap = {"id": "c", "amount": "20.00 USD", "window": "lifetime"}
-    policy = whole(**{"agents__s-*": BASIC["agents"]["bot"] | {"each": True, "charge": {"limits": [cap]}}})
+    policy = basic(**{"agents__s-*": BASIC["agents"]["bot"] | {"each": True, "charge": {"limits": [cap]}}})
     book = Book().hold(policy, charge("15.00", agent="s-1"))
     sums = book.sums(budget_readings(policy, "s-1", NOW))
     assert not budget_view(policy, "s-1", sums, (), NOW).agent_known

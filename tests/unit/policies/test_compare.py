@@ -10,7 +10,7 @@ import yaml
 from agentpay_policies.compare import differences, loosenings
 from agentpay_policies.files import ready_file
 from agentpay_policies.loader import load_mapping, load_policy
-from unit.policies.helpers import BASIC, EXAMPLE, GONE, basic, whole
+from unit.policies.helpers import BASIC, EXAMPLE, GONE, basic
 
 LIMIT: dict[str, Any] = {"id": "cap", "amount": "15.00 USD", "window": {"rolling": "24h"}}
 RULE: dict[str, Any] = {
@@ -176,18 +176,18 @@ STRICTER_THAN: list[tuple[Changes, Changes, str]] = [
 
 @pytest.mark.parametrize(("strict", "loose", "said"), STRICTER_THAN)
 def test_a_loosening_is_said(strict: Changes, loose: Changes, said: str) -> None:
-    found = loosenings(whole(**strict), whole(**loose))
+    found = loosenings(basic(**strict), basic(**loose))
     assert any(said in sentence for sentence in found), found
 
 
 @pytest.mark.parametrize(("strict", "loose", "said"), STRICTER_THAN)
 def test_a_tightening_is_not(strict: Changes, loose: Changes, said: str) -> None:
-    assert loosenings(whole(**loose), whole(**strict)) == ()
+    assert loosenings(basic(**loose), basic(**strict)) == ()
 
 
 @pytest.mark.parametrize(("strict", "loose", "said"), STRICTER_THAN)
 def test_the_difference_says_which_way_it_goes(strict: Changes, loose: Changes, said: str) -> None:
-    one, other = whole(**strict), whole(**loose)
+    one, other = basic(**strict), basic(**loose)
     assert {change.kind for change in differences(one, other)} == {"loosens"}
     back = differences(other, one)
     assert {change.kind for change in back} == {"tightens"} and len(back) == len(differences(one, other))
@@ -237,7 +237,7 @@ def test_the_same_policy_loosens_nothing(text: str) -> None:
     ],
 )
 def test_in_doubt_it_is_a_loosening(old: Changes, new: Changes) -> None:
-    assert loosenings(whole(**old), whole(**new))
+    assert loosenings(basic(**old), basic(**new))
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,14 @@ import yaml
 
 import agentpay_policies
 from agentpay_policies.decisions import Request
-from agentpay_policies.enforced import ALL
-from agentpay_policies.errors import PolicyError
 from agentpay_policies.loader import load_mapping
 from agentpay_policies.money import Price
 from agentpay_policies.policy import Policy
 from unit.policies.helpers import Book, charge, codes, decide, refund, subscribe, usage
 
 PAGE = (Path(agentpay_policies.__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"<!-- example: ([a-z]+)(, later)? -->\n```[a-z ]+\n(.*?)```\n", PAGE, re.DOTALL)
-TEXTS = {name: text for name, _, text in EXAMPLES}
-LATER = [name for name, later, _ in EXAMPLES if later]
+EXAMPLES = re.findall(r"<!-- example: ([a-z]+) -->\n```[a-z ]+\n(.*?)```\n", PAGE, re.DOTALL)
+TEXTS = dict(EXAMPLES)
 
 TUESDAY = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 HOUR_AGO = TUESDAY - timedelta(hours=1)
@@ -57,7 +54,7 @@ def mapping(name: str) -> Any:
 
 @cache
 def policy(name: str) -> Policy:
-    return load_mapping(mapping(name), enforced=ALL)
+    return load_mapping(mapping(name))
 
 
 Row = tuple[str, list[Request], Request, str, dict[str, Any]]
@@ -207,19 +204,8 @@ def test_an_example_answers_as_the_page_says(
 
 
 def test_every_example_of_the_page_has_a_table() -> None:
-    assert len(TEXTS) == len(EXAMPLES) == PAGE.count("\n```yaml") + PAGE.count("\n```text")
+    assert len(TEXTS) == len(EXAMPLES) == PAGE.count("\n```yaml")
     assert {row[0] for row in TABLE} == set(TEXTS)
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_the_page_says_what_this_version_enforces(name: str) -> None:
-    """Take `, later` off an example, and the example out of its chapter, when the engine enforces it."""
-    try:
-        load_mapping(mapping(name))
-    except PolicyError as exc:
-        assert name in LATER and "not enforced by this version" in exc.message
-    else:
-        assert name not in LATER
 
 
 def test_a_shadow_limit_of_the_page_is_logged() -> None:

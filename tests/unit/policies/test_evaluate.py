@@ -17,7 +17,7 @@ from agentpay_policies.evaluate import MOST_PENDING, counted, evaluate, readings
 from agentpay_policies.money import Money, Price
 from agentpay_policies.names import ALWAYS_ALLOWED, TOOL_NAMES
 from agentpay_policies.policy import Policy
-from unit.policies.helpers import GONE, NOW, Book, basic, charge, codes, decide, refund, subscribe, usage, whole
+from unit.policies.helpers import GONE, NOW, Book, basic, charge, codes, decide, refund, subscribe, usage
 
 RULE = {"id": "big", "when": {"amount_over": "25.00 USD"}, "approvers": "finance", "expires": "30m"}
 COUNT = {"id": "few", "count": 1, "window": {"rolling": "1h"}}
@@ -80,12 +80,12 @@ DENIED: dict[str, list[Case]] = {
         Case(basic(bot__categories={"allow": []}), charge()),
     ],
     "PERIOD_NOT_ALLOWED": [
-        Case(whole(bot__subscribe__periods=["monthly"]), subscribe(period="yearly")),
-        Case(whole(bot__subscribe__periods=["monthly"]), subscribe()),
+        Case(basic(bot__subscribe__periods=["monthly"]), subscribe(period="yearly")),
+        Case(basic(bot__subscribe__periods=["monthly"]), subscribe()),
     ],
     "TERM_TOO_LONG": [
-        Case(whole(bot__subscribe__max_term="11 months"), subscribe(period="monthly", term=12)),
-        Case(whole(bot__subscribe__max_term="100 years"), subscribe()),
+        Case(basic(bot__subscribe__max_term="11 months"), subscribe(period="monthly", term=12)),
+        Case(basic(bot__subscribe__max_term="100 years"), subscribe()),
     ],
     "DUPLICATE_SUSPECTED": [Case(ANY, charge(), look_alike="pay_1")],
     "TOOL_NOT_ALLOWED": [

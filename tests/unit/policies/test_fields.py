@@ -15,7 +15,7 @@ from agentpay_policies.memo import MemoRule, render_memo
 from agentpay_policies.money import Price
 from agentpay_policies.policy import Policy
 from agentpay_policies.terms import Term, parse_term
-from unit.policies.helpers import BASIC, NOW, Book, charge, codes, decide, refund, subscribe, usage, whole
+from unit.policies.helpers import BASIC, NOW, Book, basic, charge, codes, decide, refund, subscribe, usage
 
 ANA, ACCT, OTHER = "paypal:ana@example.com", "stripe:acct_1", "stripe:acct_2"
 DAY = {"rolling": "24h"}
@@ -128,9 +128,9 @@ ROWS: dict[str, Row] = {
 @pytest.mark.parametrize("name", ROWS)
 def test_with_the_field_the_answer_is_another(name: str) -> None:
     row = ROWS[name]
-    assert row.answer_of(whole(**{**OPEN, **row.changes})) == row.answer
+    assert row.answer_of(basic(**{**OPEN, **row.changes})) == row.answer
     if "look_alike" not in row.state:
-        assert row.answer_of(whole(**OPEN)) == "allow"
+        assert row.answer_of(basic(**OPEN)) == "allow"
 
 
 NOT: dict[str, Row] = {
@@ -169,14 +169,14 @@ NOT: dict[str, Row] = {
 @pytest.mark.parametrize("name", NOT)
 def test_and_no_further_than_it_says(name: str) -> None:
     row = NOT[name]
-    assert row.answer_of(whole(**{**OPEN, **row.changes})) == row.answer
+    assert row.answer_of(basic(**{**OPEN, **row.changes})) == row.answer
 
 
 # ---- what passed without approval
 
 
 def test_what_people_approved_is_not_split() -> None:
-    policy = whole(**when(**SPLIT))
+    policy = basic(**when(**SPLIT))
     book = Book().hold(policy, charge("90.00"), approved=True).hold(policy, charge("50.00"))
     assert decide(policy, charge("50.00"), book=book).outcome == "allow"
     assert [need.rule for need in decide(policy, charge("50.01"), book=book).needs] == ["ask"]
@@ -184,18 +184,18 @@ def test_what_people_approved_is_not_split() -> None:
 
 
 def test_splitting_is_added_up_over_directions_and_subscriptions() -> None:
-    policy = whole(**OPEN, **when(**SPLIT))
+    policy = basic(**OPEN, **when(**SPLIT))
     book = Book().hold(policy, charge("40.00", payee=ANA)).hold(policy, subscribe(amount="40.00"))
     assert decide(policy, charge("20.01"), book=book).outcome == "approve"
     assert decide(policy, charge("20.00"), book=book).outcome == "allow"
-    only = whole(**OPEN, **when(**SPLIT, direction="send"))
+    only = basic(**OPEN, **when(**SPLIT, direction="send"))
     book = Book().hold(only, charge("90.00")).hold(only, charge("60.00", payee=ANA))
     assert decide(only, charge("40.01", payee=ANA), book=book).outcome == "approve"
     assert decide(only, charge("40.01"), book=book).outcome == "allow"
 
 
 def test_the_counter_of_what_nobody_approved() -> None:
-    policy = whole(**when(**SPLIT))
+    policy = basic(**when(**SPLIT))
     key = CounterKey("agent:bot|unapproved", "charge", "collect", "USD")
     assert counted(policy, charge()) == (key,) == tuple(amounts_counted(policy, charge()))
     assert counted(policy, charge(), approved=True) == ()
@@ -207,7 +207,7 @@ def test_the_counter_of_what_nobody_approved() -> None:
 
 
 def test_a_missing_sum_of_what_nobody_approved_is_a_denial() -> None:
-    assert codes(evaluate(charge(), whole(**when(**SPLIT)), State(), NOW)) == ["EVALUATION_FAILED"]
+    assert codes(evaluate(charge(), basic(**when(**SPLIT)), State(), NOW)) == ["EVALUATION_FAILED"]
 
 
 # ---- each
@@ -215,7 +215,7 @@ def test_a_missing_sum_of_what_nobody_approved_is_a_denial() -> None:
 
 def test_each_enrolled_agent_of_a_pattern_has_its_own() -> None:
     entry = BASIC["agents"]["bot"] | {"each": True, "charge": {"limits": [CAP]}}
-    policy = whole(**{"agents__s-*": entry})
+    policy = basic(**{"agents__s-*": entry})
     enrolled = frozenset({"s-1", "s-2"})
     book = Book().hold(policy, charge("90.00", agent="s-1"))
     assert policy.path("s-1") == ("agent:s-1",)
@@ -223,13 +223,13 @@ def test_each_enrolled_agent_of_a_pattern_has_its_own() -> None:
     assert decide(policy, charge("90.00", agent="s-2"), book=book, enrolled=enrolled).outcome == "allow"
     assert codes(decide(policy, charge(agent="s-3"), enrolled=enrolled)) == ["AGENT_UNKNOWN"]
     assert codes(decide(policy, charge(agent="s-1"))) == ["AGENT_UNKNOWN"], "nobody is enrolled"
-    together = whole(**{"agents__s-*": entry | {"each": False}})
+    together = basic(**{"agents__s-*": entry | {"each": False}})
     assert together.path("s-1") == ("agent:s-*",)
 
 
 @pytest.mark.parametrize("agent", ["s-1|unapproved", "s-1|customer:c1", "s- 1", "s-\n", "s-*", "s-\u200b"])
 def test_an_id_that_could_be_another_subject_falls_under_no_pattern_of_each(agent: str) -> None:
-    policy = whole(**{"agents__s-*": {"tools": ["charge"], "each": True}})
+    policy = basic(**{"agents__s-*": {"tools": ["charge"], "each": True}})
     assert policy.path(agent) == ()
     assert codes(decide(policy, charge(agent=agent), enrolled=frozenset({agent}))) == ["AGENT_UNKNOWN"]
 
@@ -238,11 +238,11 @@ def test_an_id_that_could_be_another_subject_falls_under_no_pattern_of_each(agen
 
 
 def test_the_decision_carries_the_memo_rule_of_a_charge() -> None:
-    assert decide(whole(), charge()).memo is None
-    policy = whole(bot__memo={"template": "Order {payment}"})
+    assert decide(basic(), charge()).memo is None
+    policy = basic(bot__memo={"template": "Order {payment}"})
     assert decide(policy, charge()).memo == MemoRule(template="Order {payment}")
     assert decide(policy, refund()).memo is None
-    assert decide(whole(bot__memo={"free": {"max_chars": 5}}), charge()).memo == MemoRule(max_chars=5)
+    assert decide(basic(bot__memo={"free": {"max_chars": 5}}), charge()).memo == MemoRule(max_chars=5)
 
 
 FACTS = {"payment": "pay_1", "customer": "ana{agent}\u202e\n x", "agent": "bot"}
@@ -280,7 +280,7 @@ def test_the_memo_is_rendered_plainly(rule: MemoRule | None, description: str, t
     ],
 )
 def test_notices_say_what_is_crossed_once(used: str, amount: str, thresholds: list[str]) -> None:
-    policy = whole(bot__notify=[0.8, 0.95, 1], bot__charge__limits=[CAP])
+    policy = basic(bot__notify=[0.8, 0.95, 1], bot__charge__limits=[CAP])
     book = Book().hold(policy, charge(used)) if used != "0.00" else Book()
     notices = decide(policy, charge(amount), book=book).notices
     assert [str(notice.threshold) for notice in notices] == thresholds
@@ -289,29 +289,29 @@ def test_notices_say_what_is_crossed_once(used: str, amount: str, thresholds: li
 
 
 def test_notices_are_of_shared_budgets_too_and_never_of_a_denial() -> None:
-    policy = whole(bot__notify=["0.5"], budgets={"pot": {"limits": [CAP]}}, bot__budget="pot")
+    policy = basic(bot__notify=["0.5"], budgets={"pot": {"limits": [CAP]}}, bot__budget="pot")
     assert [notice.subject for notice in decide(policy, charge("50.00")).notices] == ["budget:pot"]
     assert decide(policy, charge("50.00", provider="x")).notices == ()
-    assert decide(whole(budgets={"pot": {"limits": [CAP]}}, bot__budget="pot"), charge("50.00")).notices == ()
-    assert whole(bot__notify=[0.80]).hash == whole(bot__notify=["0.8"]).hash
-    assert whole(bot__notify=[0.8]).agents[0].notify == (Decimal("0.8"),)
+    assert decide(basic(budgets={"pot": {"limits": [CAP]}}, bot__budget="pot"), charge("50.00")).notices == ()
+    assert basic(bot__notify=[0.80]).hash == basic(bot__notify=["0.8"]).hash
+    assert basic(bot__notify=[0.8]).agents[0].notify == (Decimal("0.8"),)
 
 
 # ---- duplicates, refunds
 
 
 def test_a_look_alike_that_is_let_through_is_noted() -> None:
-    policy = whole(bot__charge__duplicates="warn")
+    policy = basic(bot__charge__duplicates="warn")
     assert decide(policy, charge(), look_alike="pay_9").look_alike == "pay_9"
     assert decide(policy, charge()).look_alike is None
     assert decide(policy, subscribe(), look_alike="pay_9").outcome == "allow"
 
 
 def test_whether_a_refund_restores_its_budget() -> None:
-    restores = whole(bot__refund__restores_budget=True)
+    restores = basic(bot__refund__restores_budget=True)
     assert decide(restores, refund()).restores_budget is True
     assert decide(restores, charge()).restores_budget is False
-    assert decide(whole(), refund()).restores_budget is False
+    assert decide(basic(), refund()).restores_budget is False
 
 
 # ---- what is counted
@@ -321,15 +321,15 @@ def test_a_subscription_counts_what_it_commits_to() -> None:
     limits = {"bot__charge__limits": [CAP | {"of": ["charge", "subscribe"]}]}
     key = CounterKey("agent:bot", "subscribe", "collect", "USD")
     request = subscribe(amount="10.00", period="monthly", term=12)
-    assert amounts_counted(whole(**limits), request) == {key: 12000}
-    assert amounts_counted(whole(**limits, bot__subscribe__count="paid"), request) == {key: 1000}
+    assert amounts_counted(basic(**limits), request) == {key: 12000}
+    assert amounts_counted(basic(**limits, bot__subscribe__count="paid"), request) == {key: 1000}
     rule = when(amount_over="100.00 USD")
-    assert decide(whole(**rule), request).outcome == "approve"
-    assert decide(whole(**rule, bot__subscribe__count="paid"), request).outcome == "allow"
+    assert decide(basic(**rule), request).outcome == "approve"
+    assert decide(basic(**rule, bot__subscribe__count="paid"), request).outcome == "allow"
 
 
 def test_recorded_cost_is_summed_below_a_cent() -> None:
-    policy = whole(bot__record_usage__limits=[CAP, FEW | {"count": 9}])
+    policy = basic(bot__record_usage__limits=[CAP, FEW | {"count": 9}])
     request = usage(3, cost=Price("0.000000001", "USD"))
     assert amounts_counted(policy, request) == {
         CounterKey("agent:bot", "record_usage", "collect", "count"): 1,
@@ -369,14 +369,14 @@ def test_terms(term: str, longest: str, fits: bool) -> None:
 
 
 def test_a_payee_is_matched_whole() -> None:
-    policy = whole(bot__payees={"allow": ["stripe:acct_1", ANA]}, bot__charge=BOTH)
+    policy = basic(bot__payees={"allow": ["stripe:acct_1", ANA]}, bot__charge=BOTH)
     assert decide(policy, charge(payee="stripe:acct_1")).outcome == "allow"
     for other in ("stripe:acct_12", "paypal:ana@example.com.evil.com", "paypal:ana@example.co"):
         assert codes(decide(policy, charge(payee=other))) == ["PAYEE_NOT_ALLOWED"]
 
 
 def test_what_is_held_is_spent() -> None:
-    policy = whole(bot__charge__limits=[CAP])
+    policy = basic(bot__charge__limits=[CAP])
     (reading,) = readings(policy, charge(), NOW)
     held = State({reading: Sum(9500, held=9500)})
     assert codes(evaluate(charge("5.01"), policy, held, NOW)) == ["LIMIT_EXCEEDED"]
@@ -386,7 +386,7 @@ def test_what_is_held_is_spent() -> None:
 def test_the_category_is_the_operators_word() -> None:
     """Whatever the model writes into any text of a request, the payee's category stays the operator's."""
     limits = {"limits": [CAP | {"per": "category"}]}
-    policy = whole(**OPEN | {"bot__categories": {"allow": ["food"]}, "bot__charge": BOTH | limits})
+    policy = basic(**OPEN | {"bot__categories": {"allow": ["food"]}, "bot__charge": BOTH | limits})
     words = {"method": "food", "plan": "food", "customer": "food", "customer_ref": "food"}
     assert codes(decide(policy, charge(payee=OTHER, **words))) == ["CATEGORY_NOT_ALLOWED"]
     (counter,) = counted(policy, charge(payee=OTHER, **words))

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.loader import load_mapping, load_policy
 from agentpay_policies.policy import Policy
 from unit.policies.full import FULL, POLICY
-from unit.policies.helpers import BASIC, NOW, basic, charge, decide, faults_of, whole
+from unit.policies.helpers import BASIC, NOW, basic, charge, decide, faults_of
 
 LIMIT = {"id": "cap", "amount": "15.00 USD", "window": {"rolling": "1h"}}
 RULE = {"id": "big", "when": {"amount_over": "25.00 USD"}, "approvers": "finance"}
@@ -24,7 +23,7 @@ HOURS = {"from": "08:00", "to": "09:00"}
 
 def said_of(**changes: Any) -> list[str]:
     try:
-        whole(**changes)
+        basic(**changes)
     except PolicyError as exc:
         return [str(fault) for fault in exc.faults]
     return []
@@ -128,7 +127,7 @@ def test_a_threshold_below_the_cap_of_one_way_is_reached() -> None:
     over = RULE | {"when": {"amount_over": "15.00 USD"}}
     assert basic(bot__charge__limits=[LIMIT], bot__approvals=[over]), "a subscription may be dearer"
     committed = RULE | {"when": {"amount_over": "1000.00 USD"}}
-    assert whole(bot__approvals=[committed]), "a longer term commits to more than one period"
+    assert basic(bot__approvals=[committed]), "a longer term commits to more than one period"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +162,7 @@ def test_a_threshold_below_the_cap_of_one_way_is_reached() -> None:
 def test_what_is_never_reached_is_a_warning(changes: dict[str, Any], said: str) -> None:
     from unit.policies.helpers import GONE
 
-    policy = whole(**{key: GONE if value is None else value for key, value in changes.items()})
+    policy = basic(**{key: GONE if value is None else value for key, value in changes.items()})
     assert any(said in warning for warning in policy.warnings), policy.warnings
 
 
@@ -186,7 +185,7 @@ def test_unquoted_words_that_yaml_guesses_are_refused_in_every_text_field(word: 
 def test_only_true_and_false_are_booleans(word: str) -> None:
     text = f'version: 1\nid: a\nagents: {{"s-*": {{each: {word}}}}}\n'
     with pytest.raises(PolicyError):
-        load_policy(text, enforced=ALL)
+        load_policy(text)
 
 
 def test_a_billion_laughs_is_refused_at_its_first_anchor() -> None:
@@ -271,7 +270,7 @@ def _damage(place: Any, last: Any, chance: random.Random) -> None:
 
 def _load(load: Any, value: Any) -> Policy | None:
     try:
-        found: Policy = load(value, enforced=ALL)
+        found: Policy = load(value)
     except PolicyError as exc:
         assert exc.faults and all(str(fault) for fault in exc.faults)
         return None
@@ -289,7 +288,7 @@ def test_ten_thousand_damaged_policies_are_refused_or_mean_what_they_say(part: i
             continue
         loaded += 1
         if number % 20 == 0:
-            assert Policy.from_json(policy.to_json(), enforced=ALL) == policy
+            assert Policy.from_json(policy.to_json()) == policy
             assert decide(policy, charge(), now=NOW).outcome in ("allow", "approve", "deny")
     assert 25 < loaded < 1_100, "both kinds are many"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from agentpay_policies.enforced import ALL, NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import PolicyError
-from unit.policies.helpers import BASIC, GONE, basic, changed, faults_of, whole
+from unit.policies.helpers import BASIC, GONE, basic, changed, faults_of
 
 LIMIT = {"id": "cap", "amount": "15.00 USD", "window": {"rolling": "1h"}}
 RULE = {"id": "big", "when": {"amount_over": "25.00 USD"}, "approvers": "finance"}
@@ -56,60 +54,6 @@ def test_an_unknown_key_is_refused_anywhere(place: str) -> None:
 def test_an_unknown_key_in_a_list_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match="unknown key"):
         basic(**changes)
-
-
-LATER_FIELDS: list[tuple[str, str, dict[str, Any]]] = [
-    # the name in NOT_ENFORCED_BY_ENGINE, the word that the fault says, and what the file has
-    ("notify", "notify", {"bot__notify": [0.8]}),
-    ("each", "each", {"bot__each": True}),
-    ("memo", "memo", {"bot__memo": {"free": {"max_chars": 10}}}),
-    ("memo", "memo", {"bot__memo": {"template": "x"}}),
-    ("memo", "memo", {"bot__memo": "free"}),
-    ("charge.duplicates", "duplicates", {"bot__charge__duplicates": "warn"}),
-    ("charge.duplicates", "duplicates", {"bot__charge__duplicates": "approve"}),
-    ("subscribe.periods", "periods", {"bot__subscribe__periods": ["monthly"]}),
-    ("subscribe.max_term", "max_term", {"bot__subscribe__max_term": "1 year"}),
-    ("subscribe.count", "count", {"bot__subscribe__count": "paid"}),
-    ("record_usage.limits", "limits", {"bot__record_usage__limits": []}),
-    ("refund.restores_budget", "restores_budget", {"bot__refund__restores_budget": True}),
-    ("limits.of.record_usage", "record_usage", {"budgets": {"pot": {"limits": [LIMIT | {"of": ["record_usage"]}]}}}),
-    ("limits.per.category", "category", {"bot__charge__limits": [LIMIT | {"per": "category"}]}),
-    ("shadow", "shadow", {"bot__charge__limits": [LIMIT | {"shadow": True}]}),
-    ("shadow", "shadow", {"bot__approvals": [RULE | {"shadow": True}]}),
-    ("shadow", "shadow", {"bot__categories": {"deny": [], "shadow": True}}),
-    ("shadow", "shadow", {"bot__time_windows": [{"from": "08:00", "to": "09:00", "shadow": True}]}),
-    ("shadow", "shadow", {"bot__refund__per_transaction": {"max": "1 USD", "shadow": True}}),
-    ("when.duplicate", "duplicate", {"bot__approvals": [RULE | {"when": {"duplicate": "suspected"}}]}),
-    (
-        "when.unapproved_total_over",
-        "unapproved_total_over",
-        {"bot__approvals": [RULE | {"when": {"unapproved_total_over": "5 USD"}}]},
-    ),
-    ("when.unapproved_total_over", "window", {"bot__approvals": [RULE | {"when": {"window": "lifetime"}}]}),
-]
-"""Fields that the pure half knows and the engine does not keep; a name leaves the set when the engine does."""
-
-
-@pytest.mark.parametrize(("name", "said", "changes"), LATER_FIELDS)
-def test_what_the_engine_does_not_enforce_is_refused_by_name(name: str, said: str, changes: dict[str, Any]) -> None:
-    assert name in ALL
-    faults = _said(basic, changes)
-    refused = [fault for fault in faults if f"{said} is not enforced by this version" in fault]
-    assert bool(refused) is (name in NOT_ENFORCED_BY_ENGINE), faults
-    assert not [fault for fault in _said(whole, changes) if "not enforced" in fault]
-
-
-def _said(load: Callable[..., object], changes: dict[str, Any]) -> list[str]:
-    try:
-        load(**changes)
-    except PolicyError as exc:
-        return [str(fault) for fault in exc.faults]
-    return []
-
-
-def test_each_name_that_is_refused_has_such_a_test() -> None:
-    assert {name for name, _, _ in LATER_FIELDS} == ALL
-    assert NOT_ENFORCED_BY_ENGINE <= ALL
 
 
 @pytest.mark.parametrize(
@@ -268,8 +212,8 @@ def test_limit_ids_are_unique_within_an_entry() -> None:
         ({"when": {}}, "names no condition"),
         ({"when": {"payee": "old"}}, "must be one of new"),
         ({"when": {"amount_over": "25 EUR"}}, "USD is allowed"),
-        ({"when": {"amount_over": "1000.00 USD"}}, "can never be exceeded"),
-        ({"when": {"amount_over": "1000.01 USD"}}, "can never be exceeded"),
+        ({"when": {"amount_over": "1000.00 USD", "operation": "charge"}}, "can never be exceeded"),
+        ({"when": {"amount_over": "1000.01 USD", "operation": "charge"}}, "can never be exceeded"),
         ({"quorum": 0}, "must be from 1"),
         ({"quorum": 3}, "has 2 members"),
         ({"expires": "30s"}, "must be from 1m to 30d"),

@@ -116,14 +116,14 @@ id: NO
 agents:
   bot:
     tols: [charge]
-    notify: [0.8]
+    notify: [1.8]
     currencies: {allow: [USD, XXX]}
     payees: {allow: [self, "@none", "stripe:acct"]}
     charge:
       per_transaction: {max: 5.00}
       limits:
         - {id: x, amount: "5 EUR", window: {rolling: 24}}
-        - {id: x, amount: "5.001 USD", window: lifetime, per: category}
+        - {id: x, amount: "5.001 USD", window: lifetime, per: colour}
     approvals:
       - {id: big, when: {payee: new}, approvers: nobody}
   bot: {}
@@ -133,7 +133,7 @@ agents:
         (1, "version"),
         (2, "id"),
         (5, "agents.bot.tols"),
-        (6, "agents.bot.notify"),
+        (6, "agents.bot.notify[0]"),
         (7, "agents.bot.currencies.allow[1]"),
         (8, "agents.bot.payees.allow[1]"),
         (8, "agents.bot.payees.allow[2]"),
@@ -147,7 +147,7 @@ agents:
     ]:
         assert [fault for fault in faults if fault.startswith(f"line {line}: {pointer}: ")], (line, pointer, faults)
     assert "did you mean tools?" in faults[2]
-    assert faults[3].endswith("notify is not enforced by this version")
+    assert "notify" in faults[3]
     assert faults[-1].endswith("the key 'bot' stands twice")
 
 

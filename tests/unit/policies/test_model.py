@@ -12,7 +12,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentpay_policies.enforced import ALL
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.files import ready_file
 from agentpay_policies.globs import matches, most_specific, overlap
@@ -112,11 +111,9 @@ def test_the_round_trip_is_exact(policy: Policy) -> None:
 def test_the_round_trip_of_the_whole_language_is_exact() -> None:
     policy = whole_policy.POLICY
     text = policy.to_json()
-    again = Policy.from_json(text, enforced=ALL)
+    again = Policy.from_json(text)
     assert again == policy and again.hash == policy.hash
-    with pytest.raises(PolicyError, match="not enforced"):
-        Policy.from_json(text)
-    assert load_policy(whole_policy.FULL, enforced=ALL).hash == policy.hash
+    assert load_policy(whole_policy.FULL).hash == policy.hash
 
 
 @pytest.mark.parametrize("place", whole_policy.places())
@@ -129,7 +126,7 @@ def test_every_field_of_the_whole_language_is_in_the_hash(place: tuple[object, .
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_order_anywhere_changes_the_hash_of_the_whole_language(data: st.DataObject) -> None:
-    again = load_mapping(shuffled(yaml.safe_load(whole_policy.FULL), data), enforced=ALL)
+    again = load_mapping(shuffled(yaml.safe_load(whole_policy.FULL), data))
     assert again.hash == whole_policy.POLICY.hash
 
 

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 import agentpay_policies
-from agentpay_policies.enforced import ALL, NOT_ENFORCED_BY_ENGINE
 from agentpay_policies.errors import PolicyError
 from agentpay_policies.files import ready_file, ready_names
 from agentpay_policies.language import SECTIONS
@@ -21,8 +20,7 @@ from unit.policies.full import FULL
 from unit.policies.helpers import EXAMPLE
 
 FOLDER = Path(agentpay_policies.__file__).parents[1]
-NOW = jsonschema.Draft202012Validator(policy_schema())
-WHOLE = jsonschema.Draft202012Validator(policy_schema(frozenset()))
+SCHEMA = jsonschema.Draft202012Validator(policy_schema())
 
 
 def parsed(text: str) -> Any:
@@ -37,13 +35,11 @@ def test_the_committed_schema_is_the_generated_one() -> None:
 
 def test_it_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(policy_schema())
-    jsonschema.Draft202012Validator.check_schema(policy_schema(frozenset()))
-    assert "x-" not in schema_text()
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, *map(ready_file, ready_names())])
 def test_what_loads_is_valid(text: str) -> None:
-    assert list(NOW.iter_errors(parsed(text))) == []
+    assert list(SCHEMA.iter_errors(parsed(text))) == []
 
 
 @pytest.mark.parametrize("name", ready_names())
@@ -51,16 +47,8 @@ def test_every_ready_file_names_its_schema(name: str) -> None:
     assert "# yaml-language-server: $schema=" in ready_file(name).split("\nversion:")[0]
 
 
-def test_the_whole_language_is_valid_by_the_whole_schema_and_refused_by_this_versions() -> None:
-    assert list(WHOLE.iter_errors(parsed(FULL))) == []
-    refused = {error.json_path for error in NOW.iter_errors(parsed(FULL))}
-    for name, place in {
-        "memo": "$.agents.bot.memo",
-        "each": "$.agents['s-*'].each",
-        "charge.duplicates": "$.agents.bot.charge.duplicates",
-        "refund.restores_budget": "$.agents.bot.refund.restores_budget",
-    }.items():
-        assert (place in refused) is (name in NOT_ENFORCED_BY_ENGINE)
+def test_the_whole_language_is_valid_by_the_schema() -> None:
+    assert list(SCHEMA.iter_errors(parsed(FULL))) == []
 
 
 def test_every_field_has_a_description_that_a_person_can_read() -> None:
@@ -68,7 +56,6 @@ def test_every_field_has_a_description_that_a_person_can_read() -> None:
         assert fields, section
         for name, field in fields.items():
             assert field.says.endswith("."), (section, name)
-            assert field.later in ALL | {""}
 
 
 def _places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -90,9 +77,9 @@ def test_the_schema_and_the_loader_refuse_an_unknown_key_anywhere(path: tuple[An
     for key in path:
         place = place[key]
     place["xyzzy"] = 1
-    assert not WHOLE.is_valid(damaged)
+    assert not SCHEMA.is_valid(damaged)
     with pytest.raises(PolicyError, match="xyzzy"):
-        load_mapping(damaged, enforced=ALL)
+        load_mapping(damaged)
 
 
 def _at(node: Any, path: tuple[Any, ...]) -> Any:
@@ -115,8 +102,8 @@ def test_a_key_that_is_mistyped_is_never_just_ignored(path: tuple[Any, ...]) -> 
     place = _at(damaged, tuple(above))
     place[f"{key}_"] = place.pop(key)
     with pytest.raises(PolicyError):
-        load_mapping(damaged, enforced=ALL)
-    assert not WHOLE.is_valid(damaged)
+        load_mapping(damaged)
+    assert not SCHEMA.is_valid(damaged)
 
 
 @pytest.mark.parametrize("path", _keys(), ids=lambda path: ".".join(map(str, path)))
@@ -126,5 +113,5 @@ def test_a_value_of_another_type_is_refused_by_both(path: tuple[Any, ...]) -> No
         damaged = copy.deepcopy(parsed(FULL))
         _at(damaged, tuple(above))[key] = value
         with pytest.raises(PolicyError):
-            load_mapping(damaged, enforced=ALL)
-        assert not WHOLE.is_valid(damaged), value
+            load_mapping(damaged)
+        assert not SCHEMA.is_valid(damaged), value

@@ -16,7 +16,7 @@ from agentpay_policies.memo import render_memo
 from agentpay_policies.money import Money
 from agentpay_policies.names import OPERATIONS, TOOL_NAMES
 from unit.policies.full import POLICY
-from unit.policies.helpers import NOW, Book, charge, codes, decide, refund, subscribe, usage, whole
+from unit.policies.helpers import NOW, Book, basic, charge, codes, decide, refund, subscribe, usage
 
 CAP: dict[str, Any] = {"id": "cap", "amount": "100.00 USD", "window": {"rolling": "24h"}}
 RULE: dict[str, Any] = {"id": "ask", "approvers": "finance", "when": {"amount_over": "5.00 USD"}}
@@ -26,7 +26,7 @@ RULE: dict[str, Any] = {"id": "ask", "approvers": "finance", "when": {"amount_ov
 
 
 def test_the_operator_sees_every_figure_of_a_shared_budget() -> None:
-    policy = whole(budgets={"pot": {"limits": [CAP]}}, bot__budget="pot")
+    policy = basic(budgets={"pot": {"limits": [CAP]}}, bot__budget="pot")
     (reading,) = readings(policy, charge(), NOW)
     decision = evaluate(charge("30.00"), policy, State({reading: Sum(8000, 1500)}), NOW)
     (agent,), (operator,) = decision.violations, decision.for_operator
@@ -52,7 +52,7 @@ def test_the_operator_sees_every_figure_of_a_shared_budget() -> None:
 def test_the_operator_sees_both_sides_of_a_comparison(
     changes: dict[str, Any], request_: Request, asked: str, allowed: tuple[str, ...]
 ) -> None:
-    decision = decide(whole(**changes), request_)
+    decision = decide(basic(**changes), request_)
     assert (asked, allowed) in [(found.asked, found.allowed) for found in decision.for_operator]
     assert [found.code for found in decision.for_operator] == codes(decision)
 
@@ -65,9 +65,9 @@ def test_the_two_views_are_two_types() -> None:
 
 
 def test_a_halt_and_a_failure_say_why_to_the_operator_only() -> None:
-    halted = decide(whole(), charge(), halts=(Halt("all", "fraud"),))
+    halted = decide(basic(), charge(), halts=(Halt("all", "fraud"),))
     assert "fraud" in halted.for_operator[0].allowed and "fraud" not in repr(halted.violations)
-    failed = decide(whole(), charge(customer=5))
+    failed = decide(basic(), charge(customer=5))
     assert failed.for_operator[0].asked and failed.for_operator[0].asked not in repr(failed.violations)
 
 
@@ -93,7 +93,7 @@ SHADOW: list[tuple[dict[str, Any], Request, str, str]] = [
 def test_a_shadow_rule_is_reported_and_never_decides(
     changes: dict[str, Any], request_: Request, outcome: str, place: str
 ) -> None:
-    decision = decide(whole(**changes), request_)
+    decision = decide(basic(**changes), request_)
     assert decision.outcome == "allow" and decision.violations == () and decision.needs == ()
     assert [(found.outcome, found.pointer) for found in decision.shadow] == [(outcome, f"agents.bot.{place}")]
     assert (decision.shadow[0].need is None) is (outcome == "deny")
@@ -101,7 +101,7 @@ def test_a_shadow_rule_is_reported_and_never_decides(
 
 def test_a_shadow_limit_of_a_budget_is_counted_beside_the_real_ones() -> None:
     pot = {"limits": [CAP, {"id": "try", "amount": "15.00 USD", "window": {"rolling": "1h"}, "shadow": True}]}
-    policy = whole(budgets={"pot": pot}, bot__budget="pot")
+    policy = basic(budgets={"pot": pot}, bot__budget="pot")
     book = Book().hold(policy, charge("10.00"))
     decision = decide(policy, charge("10.00"), book=book)
     assert decision.outcome == "allow"
@@ -113,7 +113,7 @@ def test_a_shadow_limit_of_a_budget_is_counted_beside_the_real_ones() -> None:
 
 def test_a_shadow_rule_that_cannot_be_read_denies_nothing() -> None:
     split = {"unapproved_total_over": "5.00 USD", "window": {"rolling": "1h"}}
-    policy = whole(
+    policy = basic(
         bot__approvals=[RULE | {"when": split, "shadow": True}],
         bot__charge__limits=[CAP | {"shadow": True, "per": "customer"}],
     )
@@ -126,12 +126,12 @@ def test_a_shadow_cap_caps_nothing_and_a_shadow_rule_asks_for_nobody() -> None:
     from agentpay_policies.errors import PolicyError
 
     with pytest.raises(PolicyError, match="without any cap"):
-        whole(bot__charge={"limits": [CAP | {"shadow": True}]})
+        basic(bot__charge={"limits": [CAP | {"shadow": True}]})
     with pytest.raises(PolicyError, match="without any cap"):
-        whole(bot__charge={"per_transaction": {"max": "5 USD", "shadow": True}})
+        basic(bot__charge={"per_transaction": {"max": "5 USD", "shadow": True}})
     new = RULE | {"when": {"payee": "new"}, "shadow": True}
     with pytest.raises(PolicyError, match="needs an approval rule"):
-        whole(bot__payees={"allow": [], "new": "approve"}, bot__approvals=[new])
+        basic(bot__payees={"allow": [], "new": "approve"}, bot__approvals=[new])
 
 
 # ---- nothing leaks
