@@ -42,6 +42,13 @@ def reference_of(tx: Tx, customer_id: str, provider: str) -> str | None:
     return found
 
 
+def by_reference(tx: Tx, provider: str, reference: str) -> Row | None:
+    """The row of the customer whom a provider calls so; the one who was linked first, where several are."""
+    query = sa.select(*_COLUMNS).join(_LINKS, _LINKS.c.customer_id == _CUSTOMERS.c.id)
+    query = query.where(_LINKS.c.provider == provider, _LINKS.c.reference == reference)
+    return tx.first(query.order_by(_LINKS.c.linked_at, _CUSTOMERS.c.id))
+
+
 def lock_reference(tx: Tx, customer_id: str, provider: str) -> str:
     """The same, locked until the end; the link must be there."""
     row = tx.lock(sa.select(_LINKS.c.reference).where(_is(customer_id, provider)))[0]

@@ -80,5 +80,11 @@ def reference_of(tx: Tx, customer_id: str, provider: str) -> str | None:
     return queries.reference_of(tx, customer_id, provider)
 
 
+def by_reference(tx: Tx, provider: str, reference: str) -> Customer | None:
+    """The customer whom a provider calls so, or None where nobody is linked to that name."""
+    row = queries.by_reference(tx, provider, reference)
+    return None if row is None else _customer(row)
+
+
 def _customer(row: Row) -> Customer:
     return Customer(id=row.id, external_id=row.external_id, created_at=row.created_at)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agentpay.doctor.model import Check
 from agentpay.ledger import queries as ledger
 from agentpay.ledger.tables import LedgerEntryRow, LedgerTransactionRow
-from agentpay.payments.tables import PaymentRow, RefundRow
+from agentpay.payments.tables import DisputeRow, PaymentRow, RefundRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.triggers import APPEND_ONLY
 from agentpay.storage.types import table
@@ -18,6 +18,7 @@ _TRANSACTIONS = table(LedgerTransactionRow)
 _ENTRIES = table(LedgerEntryRow)
 _PAYMENTS = table(PaymentRow)
 _REFUNDS = table(RefundRow)
+_DISPUTES = table(DisputeRow)
 
 _TRIGGERS: Final = {
     "sqlite": "SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%RAISE(ABORT%'",
@@ -101,6 +102,34 @@ def _not_posted_once(tx: Tx, kind: str, subjects: sa.Table) -> list[str]:
     ]
 
 
+def _disputes_posted(tx: Tx) -> list[str]:
+    """What every dispute says is gone, against what was posted for it; and what was posted for none."""
+    gone = sa.case((_TRANSACTIONS.c.event == "dispute.withdrawn", 1), else_=-1)
+    amount = sa.case((_ENTRIES.c.amount_minor > 0, _ENTRIES.c.amount_minor), else_=0)
+    joined = _TRANSACTIONS.join(_ENTRIES, _ENTRIES.c.transaction_id == _TRANSACTIONS.c.id)
+    query = sa.select(_TRANSACTIONS.c.object_id, (gone * amount).label("minor")).select_from(joined)
+    posted: dict[str, int] = {}
+    for row in tx.all(query.where(_TRANSACTIONS.c.event.in_(("dispute.withdrawn", "dispute.given_back")))):
+        dispute = row.object_id.partition("/")[0]
+        posted[dispute] = posted.get(dispute, 0) + int(row.minor)
+    said = {row.id: int(row.withdrawn_minor) for row in tx.all(sa.select(_DISPUTES))}
+    return [
+        f"dispute {one}: {said.get(one)} withdrawn, {posted.get(one, 0)} posted"
+        for one in sorted(said.keys() | posted.keys())
+        if said.get(one) != posted.get(one, 0)
+    ]
+
+
+def _returned_posted(tx: Tx) -> list[str]:
+    """Refunds that succeeded and failed in the end, against the postings that undo them."""
+    query = sa.select(_TRANSACTIONS.c.object_id).where(_TRANSACTIONS.c.event == "refund.returned")
+    undone = {row.object_id for row in tx.all(query)}
+    r = _REFUNDS.c
+    back = {row.id for row in tx.all(sa.select(r.id).where(r.returned.is_(True), r.status == "succeeded"))}
+    return [f"refund {one}: it came back only by {'the row' if one in back else 'the ledger'}"
+            for one in sorted(undone ^ back)]  # fmt: skip
+
+
 def _captured(tx: Tx) -> list[str]:
     p = _PAYMENTS.c
     due = sa.case((p.status == "succeeded", p.amount_minor), else_=0)
@@ -122,5 +151,7 @@ CHECKS: Final = (
     Check(
         1, "every refund that succeeded is posted once with its amount, and no other is", _refunds_posted, across=True
     ),
+    Check(1, "every dispute and reversal is posted as far as its money is gone", _disputes_posted),
+    Check(1, "every refund that came back is undone in the books, and no other is", _returned_posted),
     Check(1, "what is captured is the amount of a payment that succeeded, else nothing", _captured),
 )

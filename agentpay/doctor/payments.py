@@ -1,22 +1,23 @@
-"""Invariants 3 and 4: one provider effect an attempt, and never more refunded than was captured."""
+"""Invariants 3 and 4: one provider effect an attempt, and never more refunded or disputed than was captured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from agentpay.doctor.model import Check
-from agentpay.payments.tables import AttemptRow, PaymentRow, RefundRow
+from agentpay.payments.tables import AttemptRow, DisputeRow, PaymentRow, RefundRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 _PAYMENTS = table(PaymentRow)
 _REFUNDS = table(RefundRow)
 _ATTEMPTS = table(AttemptRow)
-_P, _R, _A = _PAYMENTS.c, _REFUNDS.c, _ATTEMPTS.c
+_DISPUTES = table(DisputeRow)
+_P, _R, _D, _A = _PAYMENTS.c, _REFUNDS.c, _DISPUTES.c, _ATTEMPTS.c
 
 OPEN: Final = ("approval_required", "pending", "requires_action", "unknown")
 """The states in which money may still move."""
@@ -81,8 +82,10 @@ def _numbers(tx: Tx) -> list[str]:
 
 
 def _statuses(tx: Tx) -> list[str]:
-    """Payments and refunds whose state does not follow from their attempts."""
-    subjects = sa.union_all(sa.select(_P.id, _P.status), sa.select(_R.id, _R.status)).subquery()
+    """Payments and refunds whose state does not follow from their attempts. A refund that a person made at the
+    provider has none."""
+    ours = sa.select(_R.id, _R.status).where(_R.origin == "agentpay")
+    subjects = sa.union_all(sa.select(_P.id, _P.status), ours).subquery()
     rows = tx.all(
         sa.select(
             sa.func.coalesce(subjects.c.id, _A.subject_id).label("id"),
@@ -119,35 +122,67 @@ def _allowed(newest: Row, outcomes: set[str | None]) -> set[str]:
 
 
 def _refund_sums(tx: Tx) -> list[str]:
-    """What a payment says of its refunds. A late success beyond what is left is flagged, and capped in the payment."""
-    done = sa.func.coalesce(sa.func.sum(sa.case((_R.status == "succeeded", _R.amount_minor), else_=0)), 0)
-    open_ = sa.func.coalesce(sa.func.sum(sa.case((_R.status.in_(OPEN), _R.amount_minor), else_=0)), 0)
-    sums = (
-        sa.select(_R.payment_id, done.label("done"), open_.label("open"))
-        .group_by(_R.payment_id)
-        .subquery()
-    )  # fmt: skip
-    facts = (_P.id, _P.captured_minor, _P.refunded_minor, _P.refunding_minor, _P.late)
-    done_of, open_of = sa.func.coalesce(sums.c.done, 0), sa.func.coalesce(sums.c.open, 0)
+    """What a payment says of its refunds. What was refunded beyond what was left is flagged, and capped in the payment:
+    a late success, or what was done at the provider."""
+    query = _with_sums(*_TAKEN)
+    done, open_ = query.selected_columns["done"], query.selected_columns["open"]
+    flagged = sa.or_(_P.late, _P.excess)
     wrong = sa.or_(
-        sa.and_(_P.refunded_minor != done_of, sa.or_(_P.late.is_(False), _P.refunded_minor > done_of)),
-        _P.refunding_minor != open_of,
+        sa.and_(_P.refunded_minor != done, sa.or_(~flagged, _P.refunded_minor > done)),
+        sa.and_(_P.refunding_minor != open_, sa.or_(~flagged, _P.refunding_minor > open_)),
         _P.refunded_minor + _P.refunding_minor > _P.captured_minor,
-        sa.and_(_P.late.is_(False), done_of + open_of > _P.captured_minor),
     )
-    query = sa.select(*facts, done_of.label("done"), open_of.label("open"))
-    query = query.select_from(_PAYMENTS.outerjoin(sums, sums.c.payment_id == _P.id)).where(wrong)
     return [
         f"payment {row.id}: {row.captured_minor} captured; {row.refunded_minor} refunded, its refunds add up to"
         f" {row.done}; {row.refunding_minor} being refunded, its open refunds add up to {row.open}"
-        for row in tx.all(query)
+        for row in tx.all(query.where(wrong))
     ]
 
 
+def _taken_back(tx: Tx) -> list[str]:
+    """Refunds, disputes and reversals against what was captured. Where they are more, the payment is flagged."""
+    query = _with_sums(*_TAKEN)
+    done, open_, gone = (query.selected_columns[name] for name in ("done", "open", "gone"))
+    too_much = done + open_ + gone > _P.captured_minor
+    wrong = sa.or_(_P.disputed_minor != gone, sa.and_(too_much, ~sa.or_(_P.late, _P.excess)))
+    return [
+        f"payment {row.id}: {row.captured_minor} captured; {row.done} refunded, {row.open} being refunded,"
+        f" {row.gone} disputed, of which it says {row.disputed_minor}"
+        for row in tx.all(query.where(wrong))
+    ]
+
+
+_TAKEN: Final = (_P.id, _P.captured_minor, _P.refunded_minor, _P.refunding_minor, _P.disputed_minor)
+
+
+def _with_sums(*facts: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Payments, with what their refunds and disputes add up to: `done`, `open` and `gone`."""
+    amount = _R.amount_minor
+    refunds = (
+        sa.select(
+            _R.payment_id,
+            sa.func.sum(sa.case((_R.status == "succeeded", amount), else_=0)).label("done"),
+            sa.func.sum(sa.case((_R.status.in_(OPEN), amount), else_=0)).label("open"),
+        )
+        .where(_R.returned.is_(False))
+        .group_by(_R.payment_id)
+        .subquery()
+    )
+    gone = sa.func.sum(_D.withdrawn_minor).label("gone")
+    disputes = sa.select(_D.payment_id, gone).group_by(_D.payment_id).subquery()
+    joined = _PAYMENTS.outerjoin(refunds, refunds.c.payment_id == _P.id)
+    joined = joined.outerjoin(disputes, disputes.c.payment_id == _P.id)
+    sums = (refunds.c.done, refunds.c.open, disputes.c.gone)
+    return sa.select(*facts, *(sa.func.coalesce(one, 0).label(one.name) for one in sums)).select_from(joined)
+
+
 def _refund_currencies(tx: Tx) -> list[str]:
-    query = sa.select(_R.id, _R.currency, _P.currency.label("paid")).join(_PAYMENTS, _P.id == _R.payment_id)
-    rows = tx.all(query.where(_R.currency != _P.currency))
-    return [f"refund {row.id}: in {row.currency}, of a payment in {row.paid}" for row in rows]
+    found: list[str] = []
+    for kind, rows in (("refund", _REFUNDS), ("dispute", _DISPUTES)):
+        query = sa.select(rows.c.id, rows.c.currency, _P.currency.label("paid"))
+        query = query.join(_PAYMENTS, _P.id == rows.c.payment_id).where(rows.c.currency != _P.currency)
+        found += [f"{kind} {row.id}: in {row.currency}, of a payment in {row.paid}" for row in tx.all(query)]
+    return found
 
 
 def _refunds_of_sends(tx: Tx) -> list[str]:
@@ -163,6 +198,7 @@ CHECKS: Final = (
     Check(3, "the attempts of a payment or refund are numbered without a gap", _numbers),
     Check(3, "the state of every payment and refund follows from its attempts", _statuses),
     Check(4, "refunds, made and under way, are what the payment says and at most what was captured", _refund_sums),
-    Check(4, "a refund is in the currency of its payment", _refund_currencies),
+    Check(4, "refunds, disputes and reversals are at most what was captured, or flagged", _taken_back),
+    Check(4, "a refund or dispute is in the currency of its payment", _refund_currencies),
     Check(4, "money that was sent is not refunded", _refunds_of_sends),
 )

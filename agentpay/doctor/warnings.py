@@ -18,6 +18,7 @@ from agentpay.spending.tables import ApprovalRow, ApproverRow
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
+from agentpay.webhooks.tables import WebhookEventRow
 
 _LOG = table(AuditRow)
 _PAYMENTS = table(PaymentRow)
@@ -25,7 +26,10 @@ _ATTEMPTS = table(AttemptRow)
 _APPROVALS = table(ApprovalRow)
 _APPROVERS = table(ApproverRow)
 
+_EVENTS = table(WebhookEventRow)
+
 _LONG: Final = timedelta(days=1)
+_WAITING: Final = timedelta(hours=1)
 _MOST: Final = 10
 
 
@@ -69,6 +73,18 @@ def _late(tx: Tx) -> Iterator[str]:
     yield from _listed("The money moved late, after its hold was let go, perhaps above a cap", tx, query)
 
 
+def _excess(tx: Tx) -> Iterator[str]:
+    query = sa.select(_PAYMENTS.c.id).where(_PAYMENTS.c.excess.is_(True)).order_by(_PAYMENTS.c.created_at)
+    yield from _listed("More is going back than was captured, by what was done at the provider", tx, query)
+
+
+def _waiting(tx: Tx) -> Iterator[str]:
+    e = _EVENTS.c
+    long_ago = tx.now() - _WAITING
+    query = sa.select(e.id).where(e.status == "waiting", e.received_at < long_ago).order_by(e.received_at)
+    yield from _listed("Webhooks have waited for more than an hour for what they are about", tx, query)
+
+
 def _unused(tx: Tx) -> Iterator[str]:
     """Payments that came for what can no longer be given, unless they were refunded since."""
     marked = sa.select(_LOG.c.object_id).where(_LOG.c.action == "payment.unused")
@@ -92,4 +108,11 @@ def _listed(what: str, tx: Tx, query: sa.Select[tuple[str]]) -> Iterator[str]:
         yield f"{what}: {', '.join(ids[:_MOST])}{more}."
 
 
-_OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (_unknown, _late, _unused, _not_enrolled)
+_OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (
+    _unknown,
+    _late,
+    _excess,
+    _waiting,
+    _unused,
+    _not_enrolled,
+)

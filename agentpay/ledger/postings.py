@@ -12,6 +12,9 @@
 | a refund of a connected account's charge | connected:{payee} | clearing:{provider account} |
 | credits are given away | revenue | customer_credit:{id} |
 | credits are used | customer_credit:{id} | revenue |
+| money of a collected charge is disputed or reversed | disputes | clearing:{provider account} |
+| money that was sent comes back | wallet:{chain}, or clearing:{provider account} | payouts |
+| a dispute is won, a reversal restored, a refund comes back | as the event before it, the other way round | |
 | money came that is no payment's | clearing:{provider account} | unallocated |
 | a fraction came that tells payments apart | clearing:{provider account} | revenue |
 | money that moved twice | as the movement, with unallocated in place of what it was for | |
@@ -135,6 +138,22 @@ def refunded(
         )
         return tuple(entry for entry in sides if entry.amount_minor)
     return _pair(REFUNDS if to.kind == "self" else connected(to.canonical), clear, money_minor, currency)
+
+
+def taken_back(
+    *, direction: Direction, payee: str, provider_account: str, money_minor: int, currency: str
+) -> tuple[Entry, ...]:
+    """Money of a charge went back without a refund: disputed, or reversed. What it was for is left as it is: a person
+    decides what becomes of that.
+
+    Raises:
+        ValueError: an amount of 0 or less.
+    """
+    if direction == "send":
+        to = Payee.parse(payee)
+        source = clearing(provider_account) if to.chain is None else wallet(to.chain)
+        return _pair(source, PAYOUTS, money_minor, currency)
+    return _pair(DISPUTES, clearing(provider_account), money_minor, currency)
 
 
 def credits_granted(customer_id: str, minor: int, currency: str) -> tuple[Entry, ...]:

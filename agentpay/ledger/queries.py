@@ -15,6 +15,7 @@ from agentpay.storage.types import table
 _ENTRIES = table(LedgerEntryRow)
 _POSTED = table(LedgerTransactionRow)
 _BALANCES = table(LedgerBalanceRow)
+_TRANSACTIONS = table(LedgerTransactionRow)
 _SUM = sa.func.sum(_ENTRIES.c.amount_minor)
 
 Account = tuple[str, str]
@@ -44,6 +45,14 @@ def insert_entries(tx: Tx, transaction_id: str, entries: Sequence[Entry]) -> Non
         for entry in entries
     ]
     tx.execute(sa.insert(_ENTRIES), rows)
+
+
+def entries_of(tx: Tx, event: str, object_id: str) -> tuple[Entry, ...]:
+    """The entries of one event of an object, the first first; none where it was not posted."""
+    t = _TRANSACTIONS.c
+    joined = _ENTRIES.join(_TRANSACTIONS, t.id == _ENTRIES.c.transaction_id)
+    query = sa.select(_ENTRIES).select_from(joined).where(t.event == event, t.object_id == object_id)
+    return tuple(Entry(row.account, row.currency, row.amount_minor) for row in tx.all(query.order_by(_ENTRIES.c.seq)))
 
 
 def lock_balance(tx: Tx, account: Account) -> int:

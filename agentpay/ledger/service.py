@@ -10,7 +10,7 @@ from typing import Final
 
 from agentpay.errors import CreditsExhausted
 from agentpay.ids import Ids
-from agentpay.ledger import queries
+from agentpay.ledger import postings, queries
 from agentpay.ledger.postings import CREDIT_PREFIX, Entry, constrained, customer_credit
 from agentpay.storage.transaction import Tx
 from agentpay_policies.money import format_minor
@@ -52,6 +52,13 @@ def post(tx: Tx, *, event: str, object_id: str, entries: Sequence[Entry], at: da
 def is_posted(tx: Tx, *, event: str, object_id: str) -> bool:
     """Whether an event of an object was posted already."""
     return queries.has_event(tx, event, object_id)
+
+
+def post_reversal(tx: Tx, *, of: str, event: str, object_id: str, at: datetime, ids: Ids) -> bool:
+    """Post an event that undoes another one of the same object, entry by entry. False where it was posted already, or
+    where there is nothing to undo."""
+    entries = postings.reversal(queries.entries_of(tx, of, object_id))
+    return bool(entries) and post(tx, event=event, object_id=object_id, entries=entries, at=at, ids=ids)
 
 
 def credit_available(tx: Tx, customer_id: str, currency: str) -> int:

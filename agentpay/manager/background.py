@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 SEAL_EVERY: Final = 1.0
 TIDY_EVERY: Final = 30
+WAITING_AT_START: Final = 20
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def background(engine: Engine, *, every: float = SEAL_EVERY) -> Iterator[None]:
 def start_pass(engine: Engine) -> None:
     """The bounded pass of every start: look up what was left open, end what has expired, seal what is unsealed."""
     engine.payments.reconcile()
+    engine.webhooks.retry_waiting(WAITING_AT_START)
     prune_writes(engine.store)
     if engine.store.dialect == "postgresql":
         seal(engine.store)
@@ -42,6 +44,7 @@ def start_pass(engine: Engine) -> None:
 
 def _tidy(engine: Engine) -> None:
     engine.payments.reconcile()
+    engine.webhooks.retry_waiting()
     engine.store.write(lambda tx: close_minutes(tx, tx.now()))
     prune_writes(engine.store)
 

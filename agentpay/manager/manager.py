@@ -30,6 +30,7 @@ from agentpay.subscriptions.models import Subscription
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.models import Usage, UsageRecord
 from agentpay.usage.service import DEFAULT_LIFE, Reservation, UsageTracker
+from agentpay.webhooks.models import WebhookReceipt
 from agentpay_policies.money import Amount, Money
 from agentpay_policies.names import ToolName
 from agentpay_policies.policy import Policy
@@ -267,6 +268,17 @@ class PaymentManager(Operations):
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
         """Ask the providers about everything that is not final. It looks up, and never starts anything."""
         return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+
+    def receive_webhook(self, provider: str, body: bytes, headers: Mapping[str, str]) -> WebhookReceipt:
+        """Take one delivery of a provider's webhook, from any web framework: the body as the bytes that came, and the
+        headers. When it returns, the event is committed: answer with 200. A repeat changes nothing.
+
+        Raises:
+            WebhookInvalid: it is not believed, and nothing of it was stored: answer with 400.
+            ProviderUnknown, ProviderUnsupported: no such provider is enabled, or it sends none: 404.
+            ProviderError, StorageError: it could not be taken now: 503, so that the provider repeats it.
+        """
+        return self._engine.webhooks.receive(provider, body, headers)
 
     def background(self) -> AbstractContextManager[None]:
         """For a server: while the block runs, the audit is sealed, open payments are looked up and approvals expire."""

@@ -21,7 +21,8 @@ from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
 from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
-from agentpay.payments.models import Payment, Refund
+from agentpay.payments.models import Dispute, Payment, Refund
+from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
 from agentpay.providers.crypto.listing import UnallocatedTransfer, unallocated
@@ -30,6 +31,7 @@ from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
+from agentpay.webhooks.models import EventStatus, ReceivedEvent, RetryReport, WebhookReceipt
 from agentpay_policies.decisions import Halt
 from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
@@ -257,6 +259,11 @@ class Operations:
         """
         return self._engine.payments.speed_up(payment_id, OPERATOR)
 
+    def poll(self) -> int:
+        """Ask the providers that send no webhooks what happened lately, and apply it; returns how much of it was new. A
+        worker does it every few seconds."""
+        return self._engine.webhooks.poll()
+
     def unallocated_transfers(self, *, limit: int = 100, fractions: bool = False) -> tuple[UnallocatedTransfer, ...]:
         """What came over a chain and belongs to no payment, the newest first: a person decides what becomes of it.
         `fractions`: with the parts of amounts that only told payments apart."""
@@ -269,6 +276,33 @@ class Operations:
     def refunds_of(self, payment_id: str) -> tuple[Refund, ...]:
         """The refunds of a payment, the first first."""
         return self._engine.payments.refunds_of(payment_id)
+
+    def disputes(
+        self, payment_id: str | None = None, *, status: str | None = None, limit: int = 100
+    ) -> tuple[Dispute, ...]:
+        """Disputes and reversals, of one payment or in one state where named, the newest first."""
+
+        def read(tx: Tx) -> tuple[Dispute, ...]:
+            rows = payment_queries.disputes(tx, payment_id=payment_id, status=status, limit=limit)
+            return tuple(dispute_view(row) for row in rows)
+
+        return self._engine.store.read(read)
+
+    def webhook_events(self, status: EventStatus | None = None, *, limit: int = 50) -> tuple[ReceivedEvent, ...]:
+        """The webhooks that were received, the newest first; with `status`, those that wait, for example."""
+        return self._engine.webhooks.listed(status, limit)
+
+    def retry_webhooks(self, *, limit: int = 1000) -> RetryReport:
+        """Try the waiting webhooks again whose time has come."""
+        return self._engine.webhooks.retry_waiting(limit)
+
+    def retry_webhook(self, event_id: str) -> WebhookReceipt:
+        """Try one webhook again, by our id of it, also where it was given up. Nothing is applied twice.
+
+        Raises:
+            NotFound: there is no such event.
+        """
+        return self._engine.webhooks.retry(event_id)
 
     def capabilities(self) -> Mapping[str, Capabilities]:
         """What each provider can do."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -15,9 +14,9 @@ from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
 from agentpay.manager.telling import Telling
-from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
+from agentpay.payments.outside import Outside
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
 from agentpay.payments.sending import Sending
@@ -32,6 +31,8 @@ from agentpay.storage.schema import install
 from agentpay.storage.store import Store
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.service import UsageTracker
+from agentpay.webhooks.applying import Applying
+from agentpay.webhooks.service import Webhooks
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Engine:
     credits: Credits
     access: AccessService
     telling: Telling
+    webhooks: Webhooks
 
 
 def wire(
@@ -80,7 +82,20 @@ def wire(
     meanings = purposes()
     telling = Telling(store)
     attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
-    payments = _payments(store, providers, ids, gate, throttle, attempts, meanings, telling)
+    settling = Settling(ids, meanings)
+    recovery = Recovery(store, providers, settling, time.monotonic)
+    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling)))
+    payments = Payments(
+        store=store,
+        providers=providers,
+        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
+        refunding=Refunding(ids, gate, throttle, attempts, providers),
+        sending=Sending(store, attempts, settling, time.monotonic, webhooks.attempt_settled),
+        settling=settling,
+        recovery=recovery,
+        speeding=Speeding(store, providers, settling),
+        waits=telling.waits,
+    )
     plans, subscriptions = PlanService(store), SubscriptionManager(store)
     return Engine(
         store=store,
@@ -98,28 +113,5 @@ def wire(
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
         telling=telling,
-    )
-
-
-def _payments(
-    store: Store,
-    providers: Providers,
-    ids: Ids,
-    gate: Gate,
-    throttle: Throttle,
-    attempts: Attempts,
-    meanings: Mapping[str, Purpose],
-    telling: Telling,
-) -> Payments:
-    settling = Settling(ids, gate, meanings)
-    return Payments(
-        store=store,
-        providers=providers,
-        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
-        refunding=Refunding(ids, gate, throttle, attempts, providers),
-        sending=Sending(store, attempts, settling, time.monotonic),
-        settling=settling,
-        recovery=Recovery(store, providers, settling, time.monotonic),
-        speeding=Speeding(store, providers, settling),
-        waits=telling.waits,
+        webhooks=webhooks,
     )

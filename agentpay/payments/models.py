@@ -21,11 +21,14 @@ PaymentStatus = Literal[
     "canceled",
 ]
 RefundStatus = PaymentStatus
+DisputeKind = Literal["dispute", "reversal"]
+DisputeStatus = Literal["open", "won", "lost", "reversed", "restored"]
 
 
 @dataclass(frozen=True)
 class Payment:
-    """A payment as it stands. `amount` carries its currency's decimals; `replayed`: this call did nothing new."""
+    """A payment as it stands. `amount` carries its currency's decimals; `replayed`: this call did nothing new;
+    `disputed`: what of it is gone, or may be, by disputes and reversals."""
 
     id: str
     status: PaymentStatus
@@ -46,6 +49,7 @@ class Payment:
     late: bool = False
     updated_at: datetime | None = None
     expires_at: datetime | None = None
+    disputed: Decimal = Decimal(0)
 
     def __bool__(self) -> bool:
         """True only when the money moved."""
@@ -54,7 +58,8 @@ class Payment:
 
 @dataclass(frozen=True)
 class Refund:
-    """A refund as it stands. The payment stays `succeeded`; its `refunded` grows."""
+    """A refund as it stands. The payment stays `succeeded`; its `refunded` grows. `at_provider`: it was made there, by
+    no call of ours; `returned`: it failed there after it had succeeded, and its money is back."""
 
     id: str
     payment_id: str
@@ -67,3 +72,26 @@ class Refund:
     next_step: str = ""
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    at_provider: bool = False
+    returned: bool = False
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """Money of a payment that its customer's bank, or the provider itself, took back or wants back.
+
+    `kind` is `dispute` (open, won, lost) or `reversal` (reversed, restored); `withdrawn` is what is gone now.
+    """
+
+    id: str
+    payment_id: str
+    provider: str
+    kind: DisputeKind
+    reference: str
+    status: DisputeStatus
+    amount: Decimal
+    withdrawn: Decimal
+    currency: str
+    reason: str
+    created_at: datetime
+    updated_at: datetime

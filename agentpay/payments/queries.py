@@ -1,22 +1,27 @@
-"""All SQL of payments, refunds and attempts."""
+"""All SQL of payments, refunds, disputes and attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from agentpay.errors import NotFound
-from agentpay.payments.tables import AttemptRow, PaymentRow, RefundRow
+from agentpay.payments.tables import AttemptRow, DisputeRow, PaymentRow, RefundRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 PAYMENTS = table(PaymentRow)
 REFUNDS = table(RefundRow)
+DISPUTES = table(DisputeRow)
 ATTEMPTS = table(AttemptRow)
-_P, _R, _A = PAYMENTS.c, REFUNDS.c, ATTEMPTS.c
+_P, _R, _D, _A = PAYMENTS.c, REFUNDS.c, DISPUTES.c, ATTEMPTS.c
+
+UNDER_WAY = ("approval_required", "pending", "requires_action", "unknown")
+"""States of a refund in which its amount is set aside."""
 
 OPEN_OUTCOMES = ("sent", "unknown", "pending", "requires_action")
 """Outcomes of an attempt after which money may still move."""
@@ -56,6 +61,11 @@ def update_payment(tx: Tx, payment_id: str, **values: Any) -> None:
 def update_refund(tx: Tx, refund_id: str, **values: Any) -> None:
     """Change columns of a refund."""
     tx.execute(sa.update(REFUNDS).where(_R.id == refund_id).values(**values))
+
+
+def update_dispute(tx: Tx, dispute_id: str, **values: Any) -> None:
+    """Change columns of a dispute."""
+    tx.execute(sa.update(DISPUTES).where(_D.id == dispute_id).values(**values))
 
 
 def update_attempt(tx: Tx, attempt_id: str, **values: Any) -> None:
@@ -137,6 +147,90 @@ def newest(tx: Tx, limit: int, status: str | None = None) -> Sequence[Row]:
 def refunds_of(tx: Tx, payment_id: str) -> Sequence[Row]:
     """The refunds of a payment, the first first."""
     return tx.all(sa.select(REFUNDS).where(_R.payment_id == payment_id).order_by(_R.created_at, _R.id))
+
+
+def refund_at(tx: Tx, payment_id: str, reference: str) -> Row | None:
+    """The refund of a payment that was made at the provider, which calls it so."""
+    return tx.first(sa.select(REFUNDS).where(_R.payment_id == payment_id, _R.reference == reference))
+
+
+def dispute(tx: Tx, dispute_id: str) -> Row:
+    """A dispute's row, which must be there."""
+    return tx.all(sa.select(DISPUTES).where(_D.id == dispute_id))[0]
+
+
+def dispute_at(tx: Tx, provider: str, kind: str, reference: str) -> Row | None:
+    """The dispute or reversal that a provider calls so."""
+    query = sa.select(DISPUTES).where(_D.provider == provider, _D.kind == kind, _D.reference == reference)
+    return tx.first(query)
+
+
+def disputes(tx: Tx, *, payment_id: str | None, status: str | None, limit: int) -> Sequence[Row]:
+    """Disputes and reversals, of one payment or in one state where named, the newest first."""
+    query = sa.select(DISPUTES).order_by(_D.created_at.desc(), _D.id.desc()).limit(limit)
+    if payment_id is not None:
+        query = query.where(_D.payment_id == payment_id)
+    return tx.all(query if status is None else query.where(_D.status == status))
+
+
+def attempt_of_key(tx: Tx, provider: str, key: str) -> Row | None:
+    """The attempt that went to a provider by this key."""
+    return tx.first(sa.select(ATTEMPTS).where(_A.provider_key == key, _A.provider == provider))
+
+
+def attempts_called(tx: Tx, provider: str, kind: str, reference: str) -> Sequence[Row]:
+    """The attempts of charges or refunds that a provider calls so, the last of each first."""
+    query = sa.select(ATTEMPTS).where(_A.reference == reference, _A.provider == provider, _A.subject_kind == kind)
+    return tx.all(query.order_by(_A.subject_id, _A.number.desc()))
+
+
+@dataclass(frozen=True)
+class Returns:
+    """What of a payment went back, or is about to: by the rows of its refunds and disputes, in minor units."""
+
+    captured: int
+    refunded: int
+    refunding: int
+    withdrawn: int
+
+    @property
+    def back(self) -> int:
+        """All of it together."""
+        return self.refunded + self.refunding + self.withdrawn
+
+    @property
+    def excess(self) -> bool:
+        """Whether it is more than was captured: something of it was done at the provider."""
+        return self.back > self.captured
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What the payment says of it. Its own refunds never add up to more than was captured."""
+        refunding = min(self.refunding, self.captured)
+        refunded = min(self.refunded, self.captured - refunding)
+        return {
+            "refunded_minor": refunded,
+            "refunding_minor": refunding,
+            "disputed_minor": self.withdrawn,
+            "excess": self.excess,
+        }
+
+
+def returns_of(tx: Tx, payment_id: str) -> Returns:
+    """What of a payment went back; the payment is locked."""
+    row = payment(tx, payment_id)
+    amount = _R.amount_minor
+    done = sa.func.sum(sa.case((_R.status == "succeeded", amount), else_=0)).label("done")
+    under_way = sa.func.sum(sa.case((_R.status.in_(UNDER_WAY), amount), else_=0)).label("under_way")
+    sums = tx.all(sa.select(done, under_way).where(_R.payment_id == payment_id, _R.returned.is_(False)))[0]
+    withdrawn = tx.scalar(sa.select(sa.func.sum(_D.withdrawn_minor)).where(_D.payment_id == payment_id))
+    return Returns(row.captured_minor, int(sums.done or 0), int(sums.under_way or 0), int(withdrawn or 0))
+
+
+def left_to_refund(row: Row) -> int:
+    """What of a payment may still be refunded: what is disputed may not."""
+    left: int = row.captured_minor - row.refunded_minor - row.refunding_minor - row.disputed_minor
+    return max(left, 0)
 
 
 def unsent(tx: Tx, operation: str, limit: int) -> Sequence[Row]:

@@ -79,6 +79,22 @@ class Recovery:
             return False
         return self._recover(rows[-1])
 
+    def answered(self, subject_id: str) -> bool:
+        """Look up the newest attempt of one payment or refund, if it is open, because news of it came; only what its
+        provider knows of it is written down. True where it knew it."""
+        rows = self.store.read(lambda tx: queries.attempts(tx, subject_id))
+        if not rows or rows[-1].outcome not in queries.OPEN_OUTCOMES or rows[-1].provider not in self.providers:
+            return False
+        attempt, now = rows[-1], self.store.read(lambda tx: tx.now())
+        finding = _looked_up(self.providers.get(attempt.provider), attempt, attempt.reference)
+        if not isinstance(finding, Found):
+            return False
+        outcome = finding.outcome
+        under_way = attempt.outcome == "sent" and now < attempt.lease_until
+        if not under_way or isinstance(outcome, Succeeded | Declined):
+            self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+        return True
+
     def _recover(self, attempt: Row) -> bool:
         try:
             provider = self.providers.get(attempt.provider)

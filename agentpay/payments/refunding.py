@@ -87,17 +87,18 @@ class Refunding:
 
     def _reserve(self, tx: Tx, ask: RefundAsk, payment: Row, refund_id: str) -> Row:
         """Check that so much is left, and take it out of what others may refund."""
-        left = payment.captured_minor - payment.refunded_minor - payment.refunding_minor
+        left = queries.left_to_refund(payment)
         if payment.direction == "send":
             raise RefundRefused("Money that was sent cannot be refunded.", payment_id=payment.id)
         if payment.status != "succeeded":
             raise RefundRefused(f"The payment is {payment.status}, not paid.", payment_id=payment.id)
         if left == 0:
-            raise RefundRefused("Nothing is left to refund.", payment_id=payment.id)
+            raise RefundRefused(f"Nothing is left to refund{_disputed(payment)}.", payment_id=payment.id)
         money = Money.from_minor(left, payment.currency) if ask.amount is None else Money(ask.amount, payment.currency)
         if money.minor > left:
             rest = Money.from_minor(left, payment.currency)
-            raise RefundRefused(f"{money} is more than the {rest} that are left to refund.", payment_id=payment.id)
+            much = f"{money} is more than the {rest} that are left to refund{_disputed(payment)}."
+            raise RefundRefused(much, payment_id=payment.id)
         if money.minor == 0:
             raise RefundRefused("A refund is more than nothing.", payment_id=payment.id)
         check_refund(self.providers.get(payment.provider), partial=money.minor < payment.captured_minor)
@@ -134,7 +135,7 @@ class Refunding:
         return refund_stands(tx, row, replayed=True)
 
     def _reserve_again(self, tx: Tx, row: Row, payment: Row) -> None:
-        left = payment.captured_minor - payment.refunded_minor - payment.refunding_minor
+        left = queries.left_to_refund(payment)
         if row.amount_minor > left:
             raise RefundRefused("So much is not left to refund any more.", payment_id=payment.id)
         queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor + row.amount_minor)
@@ -177,6 +178,12 @@ class Refunding:
         principal = Principal(row.principal_kind, row.principal_id)
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}
         log.record(tx, principal=principal, action=action, object_id=row.id, data=data, at=tx.now(row.updated_at))
+
+
+def _disputed(payment: Row) -> str:
+    if payment.disputed_minor == 0:
+        return ""
+    return f"; {Money.from_minor(payment.disputed_minor, payment.currency)} are disputed"
 
 
 def _own(payment: Row, principal: Principal) -> bool:

@@ -16,14 +16,19 @@ from agentpay.storage.store import Store
 logger = logging.getLogger(__name__)
 
 
+def _nothing(_attempt_id: str) -> None:
+    """Nothing follows."""
+
+
 @dataclass(frozen=True)
 class Sending:
-    """Sends what was opened."""
+    """Sends what was opened. `settled` is told of each attempt whose own answer is committed."""
 
     store: Store
     attempts: Attempts
     settling: Settling
     monotonic: Callable[[], float]
+    settled: Callable[[str], None] = _nothing
 
     def send(self, started: Started) -> None:
         """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown."""
@@ -32,6 +37,7 @@ class Sending:
         steps = RecordedSteps(self.store, self.attempts, started)
         outcome = _called(started, steps)
         self.store.write(lambda tx: self.settling.settle(tx, steps.attempt_id, outcome))
+        self.settled(steps.attempt_id)
 
     def _still_ours(self, started: Started) -> bool:
         """Whether the attempt may still be sent. One that waited for long, because this process was stopped or

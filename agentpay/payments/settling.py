@@ -33,7 +33,6 @@ from agentpay.providers.outcomes import (
     name_of,
 )
 from agentpay.spending import approvals, holds
-from agentpay.spending.gate import Gate
 from agentpay.storage import outbox, texts
 from agentpay.storage.transaction import Row, Tx
 
@@ -48,7 +47,6 @@ class Settling:
     """Writes outcomes down. `purposes` says what a payment means to what it is for."""
 
     ids: Ids
-    gate: Gate
     purposes: Mapping[str, Purpose]
 
     def settle(
@@ -90,7 +88,7 @@ class Settling:
             self._payment_moved(tx, subject, outcome, step, now)
         self._apply_hold(tx, subject_id, step.effect, now, None if parent is None else parent.id)
         if step.status == "succeeded":
-            self._post(tx, subject, parent, now)
+            self.post(tx, subject, parent, now)
         self._tell(tx, subject, "refund" if refund else "payment", step, name, by, now)
 
     def _keep_attempt(self, tx: Tx, attempt: Row, outcome: Outcome, now: datetime) -> None:
@@ -166,22 +164,11 @@ class Settling:
             meaning.settled(tx, queries.payment(tx, row.id), now)
 
     def _refund_moved(self, tx: Tx, row: Row, payment: Row, step: states.Step, now: datetime) -> None:
-        """Move the refund's amount out of what is being refunded; a success adds it to what was."""
+        """Write down the refund's state, and let the payment say what its refunds add up to."""
         queries.update_refund(tx, row.id, status=step.status, updated_at=now)
-        amount = row.amount_minor
-        if step.effect in ("capture", "late"):
-            reserved = amount if step.effect == "capture" else 0
-            refunded = min(payment.refunded_minor + amount, payment.captured_minor - payment.refunding_minor + reserved)
-            queries.update_payment(
-                tx,
-                payment.id,
-                refunded_minor=refunded,
-                refunding_minor=payment.refunding_minor - reserved,
-                late=payment.late or step.effect == "late",
-                updated_at=now,
-            )
-        elif step.effect in ("release", "void"):
-            queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor - amount, updated_at=now)
+        sums = queries.returns_of(tx, payment.id).columns
+        late = payment.late or step.effect == "late"
+        queries.update_payment(tx, payment.id, **sums, late=late, updated_at=now)
 
     def abandon(self, tx: Tx, payment_id: str, by: Principal = SYSTEM) -> None:
         """A payment that was never sent is not to be tried again: it is canceled."""
@@ -211,7 +198,7 @@ class Settling:
             self._purpose(tx, row, now)
         self._tell(tx, row, "refund" if refund else "payment", step, "refused", by, now)
 
-    def _post(self, tx: Tx, row: Row, parent: Row | None, now: datetime) -> None:
+    def post(self, tx: Tx, row: Row, parent: Row | None, now: datetime) -> None:
         """Post the movement: `row` is the payment, or the refund of `parent`."""
         event, entries = "payment.succeeded" if parent is None else "refund.succeeded", self._entries(tx, row, parent)
         if not ledger.post(tx, event=event, object_id=row.id, entries=entries, at=now, ids=self.ids):

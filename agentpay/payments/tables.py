@@ -1,4 +1,4 @@
-"""Payments, refunds, and their attempts."""
+"""Payments, refunds, disputes, and their attempts."""
 
 from __future__ import annotations
 
@@ -50,24 +50,29 @@ class PaymentRow(Base, table=True):
     captured_minor: int = Field(default=0, sa_type=sa.BigInteger)
     refunded_minor: int = Field(default=0, sa_type=sa.BigInteger)
     refunding_minor: int = Field(default=0, sa_type=sa.BigInteger)
+    disputed_minor: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
     status: str
     idempotency_key: str
     digest: str
     url: str | None = None
     decline_code: str | None = None
     late: bool = False
+    excess: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     created_at: datetime = Field(sa_type=UtcTime)
     updated_at: datetime = Field(sa_type=UtcTime)
 
 
 class RefundRow(Base, table=True):
-    """A refund of a payment, full or partial."""
+    """A refund of a payment, full or partial: ours, or one that was made at the provider (`origin`), which has no
+    attempt but the provider's own `reference`. `returned`: the provider says that it failed in the end; one that had
+    succeeded before stays so, and its money is back with us."""
 
     __tablename__ = "refunds"
     __table_args__ = (
         sa.CheckConstraint("amount_minor > 0", name="ck_refund_amount"),
         sa.Index("ix_refund_payment", "payment_id"),
         sa.Index("ix_refund_status", "status"),
+        sa.Index("uq_refund_reference", "payment_id", "reference", unique=True, info=where("reference IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -80,6 +85,42 @@ class RefundRow(Base, table=True):
     idempotency_key: str
     digest: str
     decline_code: str | None = None
+    origin: str = Field(default="agentpay", sa_column_kwargs={"server_default": "agentpay"})
+    reference: str | None = None
+    returned: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    created_at: datetime = Field(sa_type=UtcTime)
+    updated_at: datetime = Field(sa_type=UtcTime)
+
+
+class DisputeRow(Base, table=True):
+    """Money of a payment that was taken back by other ways than a refund: by the customer's bank (`dispute`: open, won,
+    lost), or by the provider or the chain itself (`reversal`: reversed, restored).
+
+    `withdrawn_minor` is what is gone now: all while it is open, lost or reversed, else nothing; the ledger follows it
+    by one posting a change (`postings` of them). `told_at` is the provider's time of the news that it stands by.
+    """
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        sa.UniqueConstraint("provider", "kind", "reference", name="uq_dispute_reference"),
+        sa.CheckConstraint("amount_minor > 0", name="ck_dispute_amount"),
+        sa.CheckConstraint("withdrawn_minor IN (0, amount_minor)", name="ck_dispute_withdrawn"),
+        sa.Index("ix_dispute_payment", "payment_id"),
+        sa.Index("ix_dispute_status", "status"),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payments.id")
+    provider: str
+    kind: str
+    reference: str
+    status: str
+    amount_minor: int = Field(sa_type=sa.BigInteger)
+    currency: str
+    withdrawn_minor: int = Field(sa_type=sa.BigInteger)
+    postings: int = 0
+    reason: str
+    told_at: datetime = Field(sa_type=UtcTime)
     created_at: datetime = Field(sa_type=UtcTime)
     updated_at: datetime = Field(sa_type=UtcTime)
 
@@ -97,6 +138,7 @@ class AttemptRow(Base, table=True):
             info=where("outcome IN ('sent', 'unknown')"),
         ),
         sa.Index("ix_attempt_due", "outcome", "next_check_at"),
+        sa.Index("ix_attempt_reference", "reference"),
     )
 
     id: str = Field(primary_key=True)

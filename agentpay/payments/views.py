@@ -6,7 +6,7 @@ from typing import Final
 
 from agentpay.customers import service as customers
 from agentpay.errors import AgentPayError, NotSent, PaymentDeclined, PolicyDenied
-from agentpay.payments.models import Payment, PaymentStatus, Refund
+from agentpay.payments.models import Dispute, Payment, PaymentStatus, Refund
 from agentpay.spending import approvals
 from agentpay.storage import texts
 from agentpay.storage.transaction import Row, Tx
@@ -55,6 +55,7 @@ def payment_view(tx: Tx, row: Row, *, replayed: bool = False) -> Payment:
         description=texts.text_of(tx, row.id, "description"),
         decline_code=row.decline_code,
         late=row.late,
+        disputed=Money.from_minor(row.disputed_minor, row.currency).amount,
         updated_at=row.updated_at,
         expires_at=None if approval is None else approval.expires_at,
     )
@@ -75,6 +76,26 @@ def refund_view(tx: Tx, row: Row, *, replayed: bool = False) -> Refund:
         next_step=_NEXT[row.status],
         created_at=row.created_at,
         expires_at=None if approval is None else approval.expires_at,
+        at_provider=row.origin != "agentpay",
+        returned=row.returned and row.status == "succeeded",
+    )
+
+
+def dispute_view(row: Row) -> Dispute:
+    """A dispute or reversal as it stands."""
+    return Dispute(
+        id=row.id,
+        payment_id=row.payment_id,
+        provider=row.provider,
+        kind=row.kind,
+        reference=row.reference,
+        status=row.status,
+        amount=Money.from_minor(row.amount_minor, row.currency).amount,
+        withdrawn=Money.from_minor(row.withdrawn_minor, row.currency).amount,
+        currency=row.currency,
+        reason=row.reason,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
     )
 
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Final, get_args
 
 from agentpay.clock import Clock, SystemClock
@@ -40,7 +40,9 @@ from agentpay.providers.base import (
     Request,
     Steps,
 )
+from agentpay.providers.events import WebhookEvent
 from agentpay.providers.mock_books import ORDER_PREFIX, Books, TooLate
+from agentpay.providers.mock_outside import Elsewhere
 from agentpay.providers.mock_records import Answer, Completion, MockCharge, MockRefund, Movement, Reply
 from agentpay.providers.mock_script import (
     SCRIPT,
@@ -54,6 +56,7 @@ from agentpay.providers.mock_script import (
     script_from_environment,
 )
 from agentpay.providers.mock_store import books_beside
+from agentpay.providers.mock_webhooks import SECRET, SignedEvent, parsed, secret_from_environment, signed
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay_policies.money import Money
 from agentpay_policies.payees import PayeeKind
@@ -81,12 +84,15 @@ class MockProvider(Plain):
         sleep: Callable[[float], None] = time.sleep,
         script: Script | None = None,
         slow_seconds: float = _SLOW_SECONDS,
+        webhook_secret: str = SECRET,
     ) -> None:
         self._clock = clock or SystemClock()
         self._books = Books(books_url, self._clock)
         self._sleep = sleep
         self._script = script or no_script
         self._slow_seconds = slow_seconds
+        self._webhook_secret = webhook_secret
+        self.elsewhere = Elsewhere(self._books, self._clock)
         self._forced: deque[Scenario] = deque()
         self._forcing = threading.Lock()
 
@@ -113,6 +119,7 @@ class MockProvider(Plain):
             lease=LEASE,
             consistent_lookup=True,
             longest_memo=_MEMO,
+            webhooks=True,
         )
 
     def health(self) -> Health:
@@ -163,6 +170,9 @@ class MockProvider(Plain):
         answer = self._books.find(reference.key)
         return NotFound() if answer is None else Found(_outcome(answer))
 
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:
+        return parsed(body, headers, now, secret=self._webhook_secret, account=self.account)
+
     def close(self) -> None:
         self._books.close()
 
@@ -197,6 +207,16 @@ class MockProvider(Plain):
             Conflict: it does not wait for its customer.
         """
         self._books.customer_acts(reference, approve=approve)
+
+    def webhook(self, reference: str, *, key: bool = True) -> SignedEvent:
+        """The webhook that the mock would send now of a charge, refund, dispute or reversal: what it is at this moment.
+        Without `key`, it does not give our own key back. Kept, it can be delivered late, twice, or out of order.
+
+        Raises:
+            NotFound: no such reference.
+        """
+        event = self.elsewhere.event(reference, key=key)
+        return signed(event, secret=self._webhook_secret, at=self._clock.now())
 
     def movements(self) -> list[Movement]:
         """Every movement of money, oldest first: the independent auditor's source."""
@@ -316,4 +336,5 @@ def from_settings(
     if database_url is None:
         raise ConfigurationError("The mock keeps its books beside the engine's database: give it database_url.")
     script = script or script_from_environment()
-    return MockProvider(books_beside(database_url), clock=clock, sleep=sleep, script=script)
+    secret = secret_from_environment()
+    return MockProvider(books_beside(database_url), clock=clock, sleep=sleep, script=script, webhook_secret=secret)

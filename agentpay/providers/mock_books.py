@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -58,6 +59,14 @@ class Books:
         self._store = BooksStore(url)
         self._clock = clock
 
+    def writing(self) -> AbstractContextManager[sa.Connection]:
+        """One write of the books, for what is done at the provider itself."""
+        return self._store.writing()
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """One look into the books."""
+        return self._store.reading()
+
     def close(self) -> None:
         """Close every connection; private books are removed."""
         self._store.close()
@@ -83,7 +92,7 @@ class Books:
             if now - sent_at > wait:
                 raise TooLate
             reply = self._apply(conn, key, request, scenario, now)
-            _update(conn, REQUESTS, REQUESTS.c.key == key, answer=dump(reply.answer), subject_id=reply.answer.reference)
+            update(conn, REQUESTS, REQUESTS.c.key == key, answer=dump(reply.answer), subject_id=reply.answer.reference)
             return reply
 
     def _claim(
@@ -186,11 +195,11 @@ class Books:
         with self._store.writing() as conn:
             now = self._clock.now()
             if reference.startswith(_REFUND_PREFIX):
-                refund = _required(conn, REFUNDS, reference, {"pending"})
-                charge = _required(conn, CHARGES, refund.charge_id, {"succeeded"})
+                refund = required(conn, REFUNDS, reference, {"pending"})
+                charge = required(conn, CHARGES, refund.charge_id, {"succeeded"})
                 _end_refund(conn, charge, refund, status, now)
             else:
-                _end_charge(conn, _required(conn, CHARGES, reference, {"pending"}), status, "generic_decline", now)
+                _end_charge(conn, required(conn, CHARGES, reference, {"pending"}), status, "generic_decline", now)
 
     def customer_acts(self, reference: str, *, approve: bool) -> None:
         """Let the customer do what a charge waits for, or refuse it.
@@ -200,9 +209,9 @@ class Books:
             Conflict: it does not wait for its customer.
         """
         with self._store.writing() as conn:
-            charge = _required(conn, CHARGES, reference, {"requires_action"})
+            charge = required(conn, CHARGES, reference, {"requires_action"})
             if approve and charge.id.startswith(ORDER_PREFIX):
-                _update(conn, CHARGES, CHARGES.c.id == reference, status="approved")
+                update(conn, CHARGES, CHARGES.c.id == reference, status="approved")
             else:
                 end: Completion = "succeeded" if approve else "declined"
                 _end_charge(conn, charge, end, "customer_refused", self._clock.now())
@@ -238,7 +247,7 @@ def _take_charge(
     conn.execute(sa.insert(CHARGES).values(row))
     charge = conn.execute(sa.select(CHARGES).where(CHARGES.c.id == reference)).one()
     if charge.status != "succeeded":
-        return Reply(_charge_answer(charge))
+        return Reply(charge_answer(charge))
     return _moved(conn, charge, now)
 
 
@@ -251,14 +260,14 @@ def _first_status(op: str, scenario: Scenario) -> Status:
 
 def _confirm(conn: sa.Connection, charge: Row) -> Reply:
     if charge.status == "created":
-        _update(conn, CHARGES, CHARGES.c.id == charge.id, status="confirmed")
+        update(conn, CHARGES, CHARGES.c.id == charge.id, status="confirmed")
     return Reply(_present_required(conn, charge.id))
 
 
 def _capture(conn: sa.Connection, charge: Row, now: datetime) -> Reply:
     if charge.status in ("created", "confirmed", "approved"):
         return _moved(conn, charge, now)
-    return Reply(_charge_answer(charge))
+    return Reply(charge_answer(charge))
 
 
 def _moved(conn: sa.Connection, charge: Row, now: datetime) -> Reply:
@@ -269,18 +278,18 @@ def _moved(conn: sa.Connection, charge: Row, now: datetime) -> Reply:
 
 def _end_charge(conn: sa.Connection, charge: Row, status: Completion, code: str | None, now: datetime) -> None:
     if status == "declined":
-        _update(conn, CHARGES, CHARGES.c.id == charge.id, status="declined", code=code)
+        update(conn, CHARGES, CHARGES.c.id == charge.id, status="declined", code=code)
         return
-    _update(conn, CHARGES, CHARGES.c.id == charge.id, status="succeeded", code=None, captured=charge.amount)
+    update(conn, CHARGES, CHARGES.c.id == charge.id, status="succeeded", code=None, captured=charge.amount)
     send = charge.direction == "send"
-    _move(
+    move(
         conn,
         kind="send" if send else "charge",
         charge_id=charge.id,
         refund_id=None,
         key=charge.key,
         source="wallet" if send else f"customer:{charge.customer}",
-        target=_receiver(charge),
+        target=receiver(charge),
         amount=charge.amount,
         currency=charge.currency,
         at=now,
@@ -309,7 +318,7 @@ def _take_refund(
     conn.execute(sa.insert(REFUNDS).values(row))
     if charge is None or status == "declined":
         return Reply(Answer("declined", reference, code=code))
-    _update(conn, CHARGES, CHARGES.c.id == charge.id, refunded=charge.refunded + money.minor)
+    update(conn, CHARGES, CHARGES.c.id == charge.id, refunded=charge.refunded + money.minor)
     if status == "succeeded":
         refund = conn.execute(sa.select(REFUNDS).where(REFUNDS.c.id == reference)).one()
         _end_refund(conn, charge, refund, "succeeded", now)
@@ -331,17 +340,17 @@ def _refusal(charge: Row | None, money: Money) -> str | None:
 
 def _end_refund(conn: sa.Connection, charge: Row, refund: Row, status: Completion, now: datetime) -> None:
     if status == "declined":
-        _update(conn, REFUNDS, REFUNDS.c.id == refund.id, status="declined", code="refund_failed")
-        _update(conn, CHARGES, CHARGES.c.id == charge.id, refunded=CHARGES.c.refunded - refund.amount)
+        update(conn, REFUNDS, REFUNDS.c.id == refund.id, status="declined", code="refund_failed")
+        update(conn, CHARGES, CHARGES.c.id == charge.id, refunded=CHARGES.c.refunded - refund.amount)
         return
-    _update(conn, REFUNDS, REFUNDS.c.id == refund.id, status="succeeded")
-    _move(
+    update(conn, REFUNDS, REFUNDS.c.id == refund.id, status="succeeded")
+    move(
         conn,
         kind="refund",
         charge_id=charge.id,
         refund_id=refund.id,
         key=refund.key,
-        source=_receiver(charge),
+        source=receiver(charge),
         target=f"customer:{charge.customer}",
         amount=refund.amount,
         currency=refund.currency,
@@ -349,11 +358,11 @@ def _end_refund(conn: sa.Connection, charge: Row, refund: Row, status: Completio
     )
 
 
-def _receiver(charge: Row) -> str:
+def receiver(charge: Row) -> str:
     return "clearing" if charge.payee == "self" else str(charge.payee)
 
 
-def _move(conn: sa.Connection, **values: object) -> None:
+def move(conn: sa.Connection, **values: object) -> None:
     conn.execute(sa.insert(MOVEMENTS).values(values))
 
 
@@ -370,7 +379,7 @@ def _locked(conn: sa.Connection, table: sa.Table, reference: str) -> Row | None:
     return conn.execute(statement.with_for_update() if conn.dialect.name == "postgresql" else statement).first()
 
 
-def _required(conn: sa.Connection, table: sa.Table, reference: str, statuses: set[str]) -> Row:
+def required(conn: sa.Connection, table: sa.Table, reference: str, statuses: set[str]) -> Row:
     row = _locked(conn, table, reference)
     if row is None:
         raise NotFound(f"The mock has no {reference[:60]!r}.")
@@ -379,7 +388,7 @@ def _required(conn: sa.Connection, table: sa.Table, reference: str, statuses: se
     return row
 
 
-def _update(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool], **values: object) -> None:
+def update(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool], **values: object) -> None:
     conn.execute(sa.update(table).where(where).values(values))
 
 
@@ -388,7 +397,7 @@ def _present(conn: sa.Connection, reference: str) -> Answer | None:
         refund = conn.execute(sa.select(REFUNDS).where(REFUNDS.c.id == reference)).first()
         return None if refund is None else Answer(refund.status, refund.id, code=refund.code)
     charge = conn.execute(sa.select(CHARGES).where(CHARGES.c.id == reference)).first()
-    return None if charge is None else _charge_answer(charge)
+    return None if charge is None else charge_answer(charge)
 
 
 def _present_required(conn: sa.Connection, reference: str) -> Answer:
@@ -397,7 +406,7 @@ def _present_required(conn: sa.Connection, reference: str) -> Answer:
     return found
 
 
-def _charge_answer(charge: Row) -> Answer:
+def charge_answer(charge: Row) -> Answer:
     scenario = mock_script.named(charge.scenario)
     waits = charge.status in ("requires_action", "approved")
     after_create: str = "confirm" if scenario.steps == 3 else "capture"

@@ -51,10 +51,11 @@ class MockRefund:
 
 @dataclass(frozen=True)
 class Movement:
-    """Money that moved, once. `kind` is `charge`, `send` or `refund`; `key` is that of the request that began it."""
+    """Money that moved, once; `key` is that of the request that began it. What people did at the provider, or the
+    customer's bank: `refund_back` (a refund failed after all), `dispute` and `reversal`, and `given_back` of either."""
 
     seq: int
-    kind: Literal["charge", "send", "refund"]
+    kind: Literal["charge", "send", "refund", "refund_back", "dispute", "reversal", "given_back"]
     charge_id: str
     refund_id: str | None
     key: str

@@ -77,6 +77,20 @@ REFUNDS: Final = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
 )
 
+DISPUTES: Final = sa.Table(
+    "mock_disputes",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("charge_id", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+"""Disputes and reversals: money that is taken back without a refund."""
+
 MOVEMENTS: Final = sa.Table(
     "mock_movements",
     METADATA,
@@ -208,8 +222,10 @@ class BooksStore:
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(*_CREATION_LOCK)))
             if _exists(conn):  # it was made while we waited
                 return
-        METADATA.create_all(conn, checkfirst=False)
-        _make_append_only(conn)
+        older = sa.inspect(conn).has_table(MOVEMENTS.name)  # books of an earlier program lack the newest table only
+        METADATA.create_all(conn)
+        if not older:
+            _make_append_only(conn)
         conn.commit()
 
     def after_fork(self) -> None:
@@ -227,7 +243,7 @@ class BooksStore:
 
 
 def _exists(conn: sa.Connection) -> bool:
-    return sa.inspect(conn).has_table(MOVEMENTS.name)
+    return sa.inspect(conn).has_table(DISPUTES.name)
 
 
 def _engine_url(url: str) -> sa.URL:

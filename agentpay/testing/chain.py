@@ -11,6 +11,7 @@ each transaction unless `automine` is off; their time is the chain's own, and `c
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,16 +91,9 @@ class LocalChain:
     chain_id = CHAIN
 
     def __init__(self) -> None:
-        try:
-            from agentpay.testing.tester import tester_provider
-        except ImportError as exc:
-            raise ConfigurationError(
-                f"A local chain needs {exc.name}, which is not installed.",
-                next_step="Install the extra and the test chain: agentpay-engine[crypto] and web3[tester].",
-            ) from None
-        from web3 import Web3
+        self._provider: Any = _tester()
+        from agentpay.providers.crypto.libraries import Web3
 
-        self._provider: Any = tester_provider()
         self.eth: Any = Web3(self._provider).eth
         self.clock = ChainClock(self)
 
@@ -185,6 +179,23 @@ class LocalChain:
             tokens=",".join(token.setting for token in tokens),
             **{"clock": ChainClock(self, forward=True), **options},
         )
+
+
+def _tester() -> Any:
+    """web3's test provider. py-evm raises Python's recursion limit for the whole process when it is loaded, so far that
+    a deeply nested JSON text would end the process: it is set back, since no contract here calls another."""
+    limit = sys.getrecursionlimit()
+    try:
+        from agentpay.testing.tester import tester_provider
+
+        return tester_provider()
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"A local chain needs {exc.name}, which is not installed.",
+            next_step="Install the extra and the test chain: agentpay-engine[crypto] and web3[tester].",
+        ) from None
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def contracts() -> dict[str, Any]:

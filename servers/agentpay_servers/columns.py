@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from agentpay.billing.credits import CreditGrant
     from agentpay.billing.usage_bills import Bill
     from agentpay.customers.models import Customer
-    from agentpay.payments.models import Payment, Refund
+    from agentpay.payments.models import Dispute, Payment, Refund
     from agentpay.plans.models import PaymentPlan
     from agentpay.spending.cards import Asking, Card
     from agentpay.spending.models import Approval, Approver
     from agentpay.spending.standing import Standing
     from agentpay.subscriptions.models import Subscription
     from agentpay.usage.models import FeatureUsage, UsageRecord
+    from agentpay.webhooks.models import ReceivedEvent
     from agentpay_policies.money import Money, Price
+
+
+def _disputed(payment: Payment) -> str:
+    return money(payment.disputed, payment.currency) if payment.disputed else ""
+
 
 PLANS: Final[Sequence[Column[PaymentPlan]]] = (
     Column("id", lambda plan: plan.id),
@@ -75,6 +81,7 @@ PAYMENTS: Final[Sequence[Column[Payment]]] = (
     Column("amount", lambda payment: payment.amount, lambda payment: money(payment.amount, payment.currency)),
     Column("currency", lambda payment: payment.currency, since="json"),
     Column("refunded", lambda payment: payment.refunded, lambda payment: money(payment.refunded, payment.currency)),
+    Column("disputed", lambda payment: payment.disputed, lambda payment: _disputed(payment), since="record"),
     Column("direction", lambda payment: payment.direction, since="record"),
     Column("payee", lambda payment: payment.payee),
     Column("provider", lambda payment: payment.provider),
@@ -93,15 +100,49 @@ PAYMENTS: Final[Sequence[Column[Payment]]] = (
 REFUNDS: Final[Sequence[Column[Refund]]] = (
     Column("id", lambda refund: refund.id),
     Column("payment_id", lambda refund: refund.payment_id),
-    Column("status", lambda refund: refund.status),
+    Column("status", lambda refund: refund.status, lambda refund: refund.status + " (came back)" * refund.returned),
     Column("amount", lambda refund: refund.amount, lambda refund: money(refund.amount, refund.currency)),
     Column("currency", lambda refund: refund.currency, since="json"),
     Column("reason", lambda refund: refund.reason),
+    Column("at_provider", lambda refund: refund.at_provider),
+    Column("returned", lambda refund: refund.returned, since="json"),
     Column("created_at", lambda refund: refund.created_at),
     Column("approval_id", lambda refund: refund.approval_id, since="record"),
     Column("expires_at", lambda refund: refund.expires_at, since="record"),
     Column("replayed", lambda refund: refund.replayed, since="record"),
     Column("next_step", lambda refund: refund.next_step, since="record"),
+)
+
+DISPUTES: Final[Sequence[Column[Dispute]]] = (
+    Column("id", lambda one: one.id),
+    Column("kind", lambda one: one.kind),
+    Column("status", lambda one: one.status),
+    Column("payment_id", lambda one: one.payment_id),
+    Column("amount", lambda one: one.amount, lambda one: money(one.amount, one.currency)),
+    Column("withdrawn", lambda one: one.withdrawn, lambda one: money(one.withdrawn, one.currency)),
+    Column("currency", lambda one: one.currency, since="json"),
+    Column("reason", lambda one: one.reason),
+    Column("provider", lambda one: one.provider, since="json"),
+    Column("reference", lambda one: one.reference, since="json"),
+    Column("created_at", lambda one: one.created_at),
+    Column("updated_at", lambda one: one.updated_at, since="json"),
+)
+
+WEBHOOKS: Final[Sequence[Column[ReceivedEvent]]] = (
+    Column("id", lambda one: one.id),
+    Column("status", lambda one: one.status),
+    Column("provider", lambda one: one.provider),
+    Column("kind", lambda one: one.kind),
+    Column(
+        "changed",
+        lambda one: [{"object_id": change.object_id, "change": change.change} for change in one.changed],
+        lambda one: [f"{change.change} {change.object_id}" for change in one.changed],
+    ),
+    Column("received_at", lambda one: one.received_at),
+    Column("next_try_at", lambda one: one.next_try_at),
+    Column("tries", lambda one: one.tries, since="json"),
+    Column("event_id", lambda one: one.event_id, since="json"),
+    Column("created_at", lambda one: one.created_at, since="json"),
 )
 
 USAGE: Final[Sequence[Column[FeatureUsage]]] = (

@@ -25,6 +25,7 @@ from agentpay_servers.commands import (
     serve,
     setup,
     usage,
+    webhooks,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -32,7 +33,7 @@ from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 _ORDER = (
     *("demo", "init", "mcp"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
-    *("payments", "charge", "refund", "renew", "chain"),
+    *("payments", "charge", "refund", "renew", "chain", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
     *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
 )
@@ -123,5 +124,7 @@ def _wrong_call(error: typer.TyperException) -> int:
     return WRONG_CALL
 
 
-for module in (serve, setup, plans, customers, usage, payments, approvals, approvers, policy, agents, chain, care):
+for module in (
+    serve, setup, plans, customers, usage, payments, webhooks, approvals, approvers, policy, agents, chain, care
+):  # fmt: skip
     module.register(app)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agentpay.audit.queries import last_hash
 from agentpay.ledger import queries as ledger
-from agentpay.payments.queries import ATTEMPTS, PAYMENTS, REFUNDS
+from agentpay.payments.queries import ATTEMPTS, DISPUTES, PAYMENTS, REFUNDS
 from agentpay.providers.mock import MockProvider
 from agentpay.spending import active
 from agentpay.spending.tables import CounterRow, HoldRow
@@ -46,19 +46,40 @@ def check_books(tx: Tx, mock: MockProvider) -> None:
     assert not charged, f"money moved for payments that nobody knows: {charged}"
     refunds = tx.all(sa.select(REFUNDS))
     by_key = {row.provider_key: row.subject_id for row in tx.all(sa.select(ATTEMPTS))}
+    by_key |= {f"person:{row.reference}": row.id for row in refunds if row.origin == "provider"}
     for key, amount in returned.items():
         assert key in by_key, "money was refunded by a key that nobody knows"
-        assert sum(row.amount_minor for row in refunds if row.id == by_key[key]) == amount
+        assert sum(_stays(row) for row in refunds if row.id == by_key[key]) == amount
     refunded = {by_key[key]: amount for key, amount in returned.items()}
     for row in refunds:
         if row.payment_id not in foreign:
             _check_amount(row, refunded.pop(row.id, 0))
         _check_hold(tx, row)
-        _check_attempts(tx, row)
+        if row.origin == "agentpay":
+            _check_attempts(tx, row)
         _check_audit(tx, row, "refund")
     assert not refunded
     _check_refunded(tx)
+    _check_disputes(tx, mock)
     _check_ledger(tx)
+
+
+def _stays(refund: Row) -> int:
+    """What of a refund is gone for good."""
+    return 0 if refund.returned else int(refund.amount_minor)
+
+
+def _check_disputes(tx: Tx, mock: MockProvider) -> None:
+    """What is disputed or reversed at the mock is so in our books, by each charge."""
+    theirs: dict[str, int] = defaultdict(int)
+    payment_of = {charge.id: charge.payment_id for charge in mock.charges()}
+    for one in mock.movements():
+        if one.kind in ("dispute", "reversal", "given_back"):
+            theirs[payment_of[one.charge_id]] += one.money.minor * (-1 if one.kind == "given_back" else 1)
+    ours: dict[str, int] = defaultdict(int)
+    for row in tx.all(sa.select(DISPUTES)):
+        ours[row.payment_id] += row.withdrawn_minor
+    assert {key: n for key, n in theirs.items() if n} == {key: n for key, n in ours.items() if n}
 
 
 def _moved(mock: MockProvider) -> tuple[dict[str, int], dict[str, int]]:
@@ -67,15 +88,16 @@ def _moved(mock: MockProvider) -> tuple[dict[str, int], dict[str, int]]:
     charged: dict[str, int] = defaultdict(int)
     returned: dict[str, int] = defaultdict(int)
     for one in mock.movements():
-        if one.kind == "refund":
-            returned[one.key] += one.money.minor
-        else:
+        if one.kind in ("refund", "refund_back"):
+            returned[one.key] += one.money.minor * (1 if one.kind == "refund" else -1)
+        elif one.kind in ("charge", "send"):
             charged[payment_of[one.charge_id]] += one.money.minor
     return charged, returned
 
 
 def _check_amount(row: Row, moved: int) -> None:
-    expected = {row.amount_minor} if row.status == "succeeded" else {0}
+    gone = row.status == "succeeded" and not getattr(row, "returned", False)
+    expected = {row.amount_minor} if gone else {0}
     if row.status in MAY_HAVE_MOVED:
         expected |= {row.amount_minor}
     assert moved in expected, f"{row.id} is {row.status}, and {moved} of {row.amount_minor} moved"
@@ -106,7 +128,8 @@ def _check_audit(tx: Tx, row: Row, kind: str) -> None:
     """The newest audit row of a thing tells of its newest transition."""
     newest = sa.text("SELECT action FROM audit_log WHERE object_id = :id ORDER BY seq DESC LIMIT 1")
     action = tx.scalar(newest.bindparams(id=row.id))
-    told = action if action != "payment.unused" else "payment.succeeded"
+    as_before = {"payment.unused": "payment.succeeded", "refund.returned": "refund.succeeded"}
+    told = as_before.get(str(action), action)
     expected = f"{kind}.{row.status}"
     assert told == expected or (row.status == "pending" and told == f"{kind}.opened"), f"{row.id}: {action}"
     assert last_hash(tx, row.id)
@@ -117,12 +140,14 @@ def _check_refunded(tx: Tx) -> None:
     under_way: dict[str, int] = defaultdict(int)
     for row in tx.all(sa.select(REFUNDS)):
         if row.status == "succeeded":
-            done[row.payment_id] += row.amount_minor
-        elif row.status in (*MAY_HAVE_MOVED, "approval_required"):
+            done[row.payment_id] += _stays(row)
+        elif row.status in (*MAY_HAVE_MOVED, "approval_required") and not row.returned:
             under_way[row.payment_id] += row.amount_minor
     for row in tx.all(sa.select(PAYMENTS)):
-        assert (row.refunded_minor, row.refunding_minor) == (done[row.id], under_way[row.id]), row.id
-        assert done[row.id] + under_way[row.id] <= row.captured_minor
+        back = done[row.id] + under_way[row.id] + row.disputed_minor
+        assert row.excess == (back > row.captured_minor), row.id
+        if not row.excess:
+            assert (row.refunded_minor, row.refunding_minor) == (done[row.id], under_way[row.id]), row.id
 
 
 def _check_ledger(tx: Tx) -> None:
@@ -130,7 +155,9 @@ def _check_ledger(tx: Tx) -> None:
     ours: dict[str, int] = defaultdict(int)
     for row in tx.all(sa.select(PAYMENTS)):
         sign = 1 if row.direction == "collect" else -1
-        ours[row.currency] += sign * row.captured_minor - row.refunded_minor
+        ours[row.currency] += sign * (row.captured_minor - row.disputed_minor)
+    for row in tx.all(sa.select(REFUNDS).where(REFUNDS.c.status == "succeeded")):
+        ours[row.currency] -= _stays(row)
     posted: dict[str, int] = defaultdict(int)
     for row in ledger.entry_sums(tx):
         if row.account.startswith(("clearing:", "wallet:")):

@@ -4,6 +4,7 @@
 |---|---|
 | `config` | what the operator says: chain, tokens, confirmations, endpoints, deposits, gas |
 | `rpc` | several endpoints behind one reader, whose block number only goes forward |
+| `libraries` | web3 and eth-account, loaded without what they do to the process |
 | `token` | ERC-20: its Transfer logs, and the one call that can be built, `transfer` |
 | `matching` | pure: which transfers pay a deposit, what is left over, what a reorganisation takes back |
 | `deposits` | the deposits that were handed out: an address or an amount of their own |

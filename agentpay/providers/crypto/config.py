@@ -21,7 +21,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -237,8 +236,3 @@ def _wei(text: str) -> int:
 def in_coin(wei: int) -> str:
     """Wei as the chain's own coin, for people."""
     return f"{Decimal(wei).scaleb(-18).normalize():f}"
-
-
-def described(config: ChainConfig) -> Mapping[str, object]:
-    """What may be shown of it."""
-    return {"chain": config.chain, "tokens": {token.currency: token.address for token in config.tokens}}

@@ -17,13 +17,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, cast
 
-from hexbytes import HexBytes
-from web3 import Web3
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
-from web3.providers.base import BaseProvider, JSONBaseProvider
-from web3.types import RPCEndpoint, RPCResponse
-
 from agentpay.clock import Clock
+from agentpay.providers.crypto.libraries import (
+    BaseProvider,
+    ContractLogicError,
+    HexBytes,
+    JSONBaseProvider,
+    RPCEndpoint,
+    RPCResponse,
+    TransactionNotFound,
+    Web3,
+    Web3Exception,
+    Web3RPCError,
+)
 
 T = TypeVar("T")
 

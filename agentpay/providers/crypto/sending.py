@@ -56,7 +56,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Outflow:
-    """A transfer that is to be sent: what for, whom to, how much. `charge_id` and `charged` bound a refund."""
+    """A transfer that is to be sent: what for, whom to, how much. A refund names its deposit, which it may not exceed."""
 
     kind: Kind
     subject_id: str

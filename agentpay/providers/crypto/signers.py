@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from eth_account import Account
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from hexbytes import HexBytes
-from web3 import Web3
-
 from agentpay.errors import ConfigurationError, ProviderError
 from agentpay.providers.crypto.config import CryptoSettings
+from agentpay.providers.crypto.libraries import Account, HexBytes, TypedTransaction, Web3
 from agentpay.providers.crypto.token import TransferCall
 
 _DYNAMIC_FEE: Final = 2

@@ -37,6 +37,7 @@ _CAPABILITIES = (
     Column[Any]("partial_refunds", lambda row: row[1].partial_refunds),
     Column[Any]("checkout", lambda row: row[1].checkout),
     Column[Any]("saved_methods", lambda row: row[1].saved_methods),
+    Column[Any]("webhooks", lambda row: row[1].webhooks),
     Column[Any]("methods", lambda row: row[1].methods),
     Column[Any]("chains", lambda row: row[1].chains, since="json"),
     Column[Any]("minimum", lambda row: [str(one) for one in row[1].minimum.values()]),

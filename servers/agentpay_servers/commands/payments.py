@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from agentpay_policies.errors import ValidationError
-from agentpay_servers.columns import PAYMENTS, REFUNDS, SUBSCRIPTIONS
+from agentpay_servers.columns import DISPUTES, PAYMENTS, REFUNDS, SUBSCRIPTIONS
 from agentpay_servers.commands import group
 from agentpay_servers.commands.customers import Customer
 from agentpay_servers.output import Column, Listing, hint, print_json, print_record, row_data
@@ -57,16 +57,19 @@ def list_payments(
 
 
 def show(payment: PaymentId, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Show a payment as it stands in the database, with its refunds."""
+    """Show a payment as it stands in the database, with its refunds and disputes."""
     with reader(database_url) as engine:
         found = engine.get_payment(payment)
         refunds = Listing(REFUNDS, engine.refunds_of(payment))
+        disputes = Listing(DISPUTES, engine.disputes(payment))
     if as_json:
-        print_json({**row_data(PAYMENTS, found), "refunds": refunds.data()})
+        print_json({**row_data(PAYMENTS, found), "refunds": refunds.data(), "disputes": disputes.data()})
         return
     print_record(PAYMENTS, found, False)
     if refunds.items:
         refunds.print_under("Refunds")
+    if disputes.items:
+        disputes.print_under("Disputes")
 
 
 def verify(payment: PaymentId, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:

@@ -232,8 +232,7 @@ class _Story:
         first = self.manager.list_payments(CUSTOMER)[-1]
         self.chain.pay(self.token, self._addresses[first.id], "2.50", sender=_CUSTOMERS_WALLET)
         self.chain.mine(_CONFIRMATIONS)
-        for provider in self.manager._engine.providers:
-            provider.poll(self.chain.clock.now())  # what `agentpay worker` does
+        self.manager.poll()  # what `agentpay worker` does
         (listed,) = self.manager.unallocated_transfers()
         self._add(
             "The customer pays again by mistake: it is nobody's, and a person sees it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,13 @@ import typer
 
 from acceptance.cli.conftest import Cli
 from agentpay import PaymentManager
-from agentpay.clock import FixedClock
+from agentpay.clock import FixedClock, SystemClock
+from agentpay.providers.events import AttemptNews, WebhookEvent
+from agentpay.providers.mock import MockProvider
+from agentpay.providers.mock_store import books_beside
+from agentpay.providers.outcomes import Pending
 from agentpay_policies.files import ready_file
+from agentpay_policies.money import Money
 from agentpay_servers.main import app
 
 PLANS = """
@@ -30,13 +36,13 @@ def _commands(command: Any, *path: str) -> list[tuple[str, Any]]:
     return [found for name, child in command.commands.items() for found in _commands(child, *path, name)]
 
 
-def test_every_command_but_mcp_answers_json_and_is_explained() -> None:
+def test_every_command_but_servers_answers_json_and_is_explained() -> None:
     commands = _commands(typer.main.get_command(app))
     assert len(commands) > 35
     for name, command in commands:
         options = {option for parameter in command.params for option in parameter.opts}
         assert command.help, name
-        assert ("--json" in options) != (name == "mcp"), name
+        assert ("--json" in options) != (name in ("mcp", "webhooks serve")), name
         assert "--database-url" in options or name in ("demo", "policy check", "policy schema"), name
 
 
@@ -160,3 +166,39 @@ def test_a_clock_that_went_back_is_accepted_by_a_person(cli: Cli, url: str) -> N
 def test_providers_that_cannot_be_used_are_a_wrong_call(cli: Cli, url: str) -> None:
     assert "PROVIDER_UNKNOWN" in cli("capabilities", code=2, AGENTPAY_PROVIDERS="nobody").err
     assert "AGENTPAY_PROVIDERS cannot be used" in cli("health", code=2, AGENTPAY_PROVIDERS="UPPER CASE").err
+
+
+def test_webhooks_are_listed_and_tried_again(cli: Cli, manager: PaymentManager, url: str) -> None:
+    mock = MockProvider(books_beside(url))
+    paid = manager.charge("alice", "20.00", "USD", idempotency_key="order-1")
+    (charge,) = mock.charges()
+    refund = mock.elsewhere.refund(charge.id, Money("5.00", "USD"))
+    mock.elsewhere.dispute(charge.id, Money("2.00", "USD"), reason="odd \u202e")
+    for reference in (refund, f"mdp_0_{charge.id.partition('_')[2]}"):
+        event = mock.webhook(reference)
+        manager.receive_webhook("mock", event.body, event.headers)
+    made = WebhookEvent("x", "mock", "charge", SystemClock().now(), (AttemptNews("charge", Pending("mch_0"), key="0"),))
+    (waits,) = manager._engine.webhooks.apply_events("mock", [made])
+    listed = cli("webhooks", "list", "--json").data
+    assert [one["status"] for one in listed] == ["waiting", "applied", "applied"]
+    assert listed[2]["changed"][0]["change"] == "refund.succeeded"
+    assert "dispute.open" in cli("webhooks", "list", "--status", "applied").out
+    assert cli("webhooks", "retry", "--json").data == {"tried": 0, "applied": 0, "still_waiting": 0, "expired": 0}
+    assert cli("webhooks", "retry", waits.id, "--json").data["waiting"] is True
+    cli("webhooks", "retry", "evt_none", code=1)
+    cli("webhooks", "list", "--status", "odd", code=2)
+    (dispute,) = cli("disputes", "list", "--payment", paid.id, "--json").data
+    assert (dispute["status"], dispute["amount"], dispute["withdrawn"]) == ("open", "2.00", "2.00")
+    assert "\u202e" not in cli("disputes", "list").out
+    assert cli("disputes", "list", "--status", "won").out == ""
+    cli("disputes", "list", "--status", "odd", code=2)
+    shown = cli("payments", "show", paid.id).out
+    assert "2.00 USD" in shown and "Disputes" in shown
+    data = cli("payments", "show", paid.id, "--json").data
+    assert (data["disputed"], data["refunds"][0]["at_provider"]) == ("2.00", True)
+
+
+def test_a_port_that_is_taken_is_said(cli: Cli, url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"Port {port} cannot be used" in cli("webhooks", "serve", "--port", port, code=2).err

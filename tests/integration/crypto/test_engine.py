@@ -358,6 +358,31 @@ def test_a_person_speeds_up_what_is_stuck_and_it_is_audited(make_shop: MakeShop,
             shop.manager.speed_up(sent.id)
 
 
+def test_a_reorganisation_is_a_record_of_its_own_and_so_is_the_return(shop: Shop) -> None:
+    made = shop.manager.charge("ana", "10.00", "USDT", idempotency_key="c")
+    with shop.till.chain.replaced_blocks(longer=2):
+        shop.pays(made, "10.00")
+        assert shop.manager.continue_payment(made.id).status == "succeeded"
+    shop.manager.poll()
+    assert shop.manager.get_payment(made.id).status == "succeeded"
+    assert [(one.kind, one.status) for one in shop.manager.disputes(made.id)] == [("reversal", "reversed")]
+    shop.pays(made, "10.00")
+    shop.till.chain.mine()
+    shop.manager.poll()
+    assert [(one.kind, one.status) for one in shop.manager.disputes(made.id)] == [("reversal", "restored")]
+    sums = "SELECT account, sum(amount_minor) AS minor FROM ledger_entries GROUP BY account"
+    assert {row.account: row.minor for row in shop.rows(sums)}["revenue"] == -10_000_000
+
+
+def test_a_poll_alone_settles_what_was_paid_and_sent(shop: Shop) -> None:
+    made = shop.manager.charge("ana", "10.00", "USDT", idempotency_key="c")
+    sent = shop.manager.charge("ana", "7.00", "USDT", payee=shop.vendor, idempotency_key="s")
+    shop.pays(made, "10.00")
+    shop.till.chain.mine()
+    shop.manager.poll()
+    assert [shop.manager.get_payment(one.id).status for one in (made, sent)] == ["succeeded", "succeeded"]
+
+
 def test_agents_cannot_speed_up(shop: Shop) -> None:
     assert not hasattr(shop.bot, "speed_up")
 
@@ -367,7 +392,10 @@ def test_what_is_no_payments_is_listed_for_a_person(shop: Shop) -> None:
     address = shop.rows("SELECT address FROM chain_deposits")[0].address
     shop.till.chain.pay(shop.till.usdt, address, "3.00", sender=4)
     shop.till.chain.mine(2)
-    shop.till.provider.poll(shop.till.now())
+    assert shop.manager.poll() == 2  # that it was paid, and the stray
+    assert shop.manager.poll() == 0
+    sums = "SELECT account, sum(amount_minor) AS minor FROM ledger_entries GROUP BY account"
+    assert {row.account: row.minor for row in shop.rows(sums)}["unallocated"] == -3_000_000
     (listed,) = shop.manager.unallocated_transfers()
     assert (listed.amount, listed.currency, listed.reason, listed.payment_id) == ("3.00", "USDT", "duplicate", paid.id)
     assert listed.sender == shop.till.chain.account(4)

@@ -15,8 +15,10 @@ from agentpay.manager import PaymentManager
 from agentpay.payments.models import Payment
 from agentpay.payments.tables import AttemptRow
 from agentpay.plans.models import BillingPeriod, Feature, PaymentPlan, PaymentType
+from agentpay.providers.events import AttemptNews, DisputeNews, News, RefundNews, ReversalNews, WebhookEvent
 from agentpay.providers.outcomes import Succeeded
 from agentpay.storage.types import table
+from agentpay_policies.money import Money
 
 SECRET = "correct horse battery"
 
@@ -120,6 +122,7 @@ class Story:
             self._late,
             self._subscriptions,
             self._usage,
+            self._webhooks,
             self._waiting,
         )
         for chapter in chapters:
@@ -180,6 +183,33 @@ class Story:
         bot.charge("dave", "62.00", "USD", description="expires", idempotency_key=self.key())
         self.clock.advance(timedelta(hours=1))
         manager.reconcile()
+
+    def _webhooks(self) -> None:
+        """What a provider tells: refunds made there, a dispute, a reversal, and what must wait or means nothing."""
+        paid = self.manager.charge("wendy", "40.00", "USD", idempotency_key=self.key())
+        attempts = table(AttemptRow)
+        query = sa.select(attempts.c.reference).where(attempts.c.subject_id == paid.id)
+        charge = self.manager._engine.store.read(lambda tx: str(tx.scalar(query)))
+        four = Money("4.00", "USD")
+        told: tuple[tuple[News, ...], ...] = (
+            (RefundNews(charge, "refund-1", four, "succeeded"),),
+            (RefundNews(charge, "refund-2", four, "succeeded"),),
+            (RefundNews(charge, "refund-2", four, "failed"),),
+            (DisputeNews(charge, "dispute-1", four, "open", "fraudulent"),),
+            (DisputeNews(charge, "dispute-1", four, "lost", "fraudulent"),),
+            (ReversalNews(charge, "reversal-1", four, "reversed", "bank"),),
+            (ReversalNews(charge, "reversal-1", four, "restored", "bank"),),
+            (AttemptNews("charge", Succeeded("nobody"), key="nobody"),),
+            (),
+        )
+        for number, news in enumerate(told):
+            event = WebhookEvent(f"event-{number}", "mock", "told", self.clock.now(), news)
+            (receipt,) = self.manager._engine.webhooks.apply_events("mock", [event])
+            self.clock.advance(timedelta(seconds=1))
+            if receipt.waiting:
+                self.ids["waiting_event"] = receipt.id
+        self.ids["disputed"] = paid.id
+        self.ids["dispute"] = next(one.id for one in self.manager.disputes(paid.id, status="lost"))
 
     def _waiting(self) -> None:
         bot = self.manager.for_agent("bot-7")

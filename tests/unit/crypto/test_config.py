@@ -125,6 +125,8 @@ def test_other_stablecoins_are_configuration() -> None:
         ("USDT", 18, 10**12),
         ("USDP", 18, 10**10),
     ]
+    (dollars,) = parse_tokens(f"USD=0x{'12' * 20}:18", 1)  # one that has no currency of its own here
+    assert dollars.scale == 10**16
 
 
 def test_addresses_are_those_that_wallets_derive() -> None:

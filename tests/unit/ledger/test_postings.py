@@ -18,6 +18,7 @@ from agentpay.ledger.postings import (
     credits_used,
     refunded,
     reversal,
+    taken_back,
 )
 from agentpay_policies.names import Direction
 
@@ -45,6 +46,22 @@ def sides(entries: Sequence[Entry]) -> dict[str, int]:
 def test_a_captured_charge(direction: Direction, payee: str, expected: dict[str, int]) -> None:
     made = charge_captured(direction=direction, payee=payee, provider_account="mock", money_minor=500, currency="USD")
     assert sides(made) == expected
+
+
+@pytest.mark.parametrize(
+    ("direction", "payee", "expected"),
+    [
+        ("collect", "self", {"disputes": 500, "clearing:mock": -500}),
+        ("collect", CONNECTED, {"disputes": 500, "clearing:mock": -500}),
+        ("send", ADDRESS, {"wallet:eip155:1": 500, "payouts": -500}),
+        ("send", "paypal:ana@example.com", {"clearing:mock": 500, "payouts": -500}),
+    ],
+)
+def test_money_that_was_taken_back(direction: Direction, payee: str, expected: dict[str, int]) -> None:
+    """A dispute or reversal; won or restored, it is undone entry by entry."""
+    made = taken_back(direction=direction, payee=payee, provider_account="mock", money_minor=500, currency="USD")
+    assert sides(made) == expected
+    assert sides(reversal(made)) == {account: -minor for account, minor in expected.items()}
 
 
 def test_a_captured_top_up() -> None:
