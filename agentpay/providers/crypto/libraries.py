@@ -1,8 +1,8 @@
 """The libraries of the extra `crypto`, loaded here and nowhere else.
 
-One of them (py_ecc, which eth-account loads) raises Python's recursion limit for the whole process, so far that a deeply
-nested JSON text, such as the body of a hostile webhook, overflows the C stack and ends the process where it would have
-been refused. The limit is set back.
+One of them (py_ecc, which eth-account loads) raises Python's recursion limit for the whole process, so far that a deep
+JSON text, such as the body of a hostile webhook, overflows the C stack and ends the process where it would have been
+refused. The limit is set back.
 """
 
 from __future__ import annotations

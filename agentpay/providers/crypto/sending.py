@@ -56,7 +56,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Outflow:
-    """A transfer that is to be sent: what for, whom to, how much. A refund names its deposit, which it may not exceed."""
+    """A transfer that is to be sent: what for, whom to, how much. A refund names the deposit that bounds it."""
 
     kind: Kind
     subject_id: str
