@@ -161,15 +161,16 @@ def insert_news(tx: Tx, **values: Any) -> None:
     tx.insert_new(ChainNewsRow, **values)
 
 
-def untold(tx: Tx, chain: int, since: datetime, limit: int) -> Sequence[Row]:
-    """What was never told, then what was first told since then; each the oldest first."""
+def untold(tx: Tx, chain: int, since: datetime, limit: int) -> list[Row]:
+    """What was never told, and as much as fits of what was first told since then; the oldest first."""
     told = _NEWS.c.first_told_at
-    return tx.all(
+    rows = tx.all(
         sa.select(_NEWS)
         .where(_NEWS.c.chain == chain, sa.or_(told.is_(None), told >= since))
         .order_by(sa.case((told.is_(None), 0), else_=1), _NEWS.c.seq)
         .limit(limit)
     )
+    return sorted(rows, key=lambda row: int(row.seq))
 
 
 def mark_told(tx: Tx, seqs: Collection[int], now: datetime) -> None:
