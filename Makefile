@@ -17,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-live lint format imports types wheel pytest mutants clean
+.PHONY: help demo test test-live lint format imports types wheel pytest mutants soak clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -51,9 +51,13 @@ wheel: .venv-wheel/.installed
 test-live: .venv/.dev
 	$(BIN)/python tests/live/run.py
 
-# Deliberate faults of the policy language, each of which must make a test fail.
+# Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
+
+# The whole crash matrix, and random runs with kills, on both databases: half an hour. Shorter: make soak SOAK="--runs 2"
+soak: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 clean:
 	rm -rf .venv .venv-wheel .live dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

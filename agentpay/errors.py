@@ -19,6 +19,7 @@ AgentPayError
 │   ├── IdempotencyConflict           IDEMPOTENCY_CONFLICT
 │   ├── DuplicateSuspected            DUPLICATE_SUSPECTED
 │   ├── AlreadySubscribed             ALREADY_SUBSCRIBED
+│   ├── ReconcileFirst                RECONCILE_FIRST
 │   └── ReservationClosed             RESERVATION_CLOSED
 ├── Throttled                         THROTTLED
 ├── PaymentRequired                   PAYMENT_REQUIRED
@@ -40,6 +41,7 @@ AgentPayError
     ├── StorageReadOnly               STORAGE_READ_ONLY
     ├── StorageFull                   STORAGE_FULL
     ├── StorageCorrupt                STORAGE_CORRUPT
+    ├── ImportInvalid                 IMPORT_INVALID
     ├── SchemaOutdated                SCHEMA_OUTDATED
     ├── SchemaNewer                   SCHEMA_NEWER
     ├── ClockWentBack                 CLOCK_WENT_BACK
@@ -77,6 +79,7 @@ __all__ = [
     "DuplicateSuspected",
     "FeatureNotAvailable",
     "IdempotencyConflict",
+    "ImportInvalid",
     "ModeMismatch",
     "MoneyError",
     "NestedWrite",
@@ -93,6 +96,7 @@ __all__ = [
     "ProviderError",
     "ProviderUnknown",
     "ProviderUnsupported",
+    "ReconcileFirst",
     "RefundRefused",
     "ReservationClosed",
     "SchemaNewer",
@@ -196,6 +200,13 @@ class AlreadySubscribed(Conflict):
     def __init__(self, message: str, *, subscription_id: str) -> None:
         super().__init__(message)
         self.subscription_id = subscription_id
+
+
+class ReconcileFirst(Conflict):
+    """The database is a restored or imported copy, and what it holds as open was not looked up since."""
+
+    code = "RECONCILE_FIRST"
+    default_next_step = "Run agentpay reconcile, compare the newest payments with the provider's own, then resume."
 
 
 class ReservationClosed(Conflict):
@@ -375,6 +386,17 @@ class StorageCorrupt(StorageError):
 
     code = "STORAGE_CORRUPT"
     default_next_step = "Stop writing to it and restore a backup; then run: agentpay doctor"
+
+
+class ImportInvalid(StorageError):
+    """The file is no whole export: a line is broken, missing or was changed. Nothing was imported."""
+
+    code = "IMPORT_INVALID"
+    default_next_step = "Import another copy of the file, or export again."
+
+    def __init__(self, message: str, *, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class SchemaOutdated(StorageError):

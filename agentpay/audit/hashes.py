@@ -52,10 +52,5 @@ def salted(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), f"{_SALTED}\n{text}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
-def lock_number(text: str) -> int:
-    """A number of 64 bits, with a sign, by which a lock on the text is named."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
-
-
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from agentpay.audit import queries
-from agentpay.audit.hashes import body_of, lock_number, row_hash, salted, seal_hash
+from agentpay.audit.hashes import body_of, row_hash, salted, seal_hash
 from agentpay.principal import Principal
+from agentpay.storage.lock import lock_number
 from agentpay.storage.transaction import Tx
 
 __all__ = ["record", "salted"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from agentpay.audit import queries
-from agentpay.audit.hashes import lock_number, seal_hash
+from agentpay.audit.hashes import seal_hash
+from agentpay.storage.lock import lock_number
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Tx
 
@@ -25,6 +26,12 @@ def seal(store: Store, limit: int = 1000, *, recent_only: bool = False) -> int:
     that was committed after 10,000 later ones is found by the next call without it, which every start makes.
     """
     return store.write(lambda tx: _seal(tx, limit, recent_only))
+
+
+def seal_within(tx: Tx, limit: int = 1000) -> None:
+    """Seal everything that is not sealed, within a write that is under way."""
+    while _seal(tx, limit, recent_only=False):
+        continue
 
 
 def _seal(tx: Tx, limit: int, recent_only: bool) -> int:

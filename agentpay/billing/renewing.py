@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Final
 
 from agentpay.billing.purposes import RENEWAL, renewal_id
@@ -67,16 +69,20 @@ class Renewing:
             self.payments.charge(self._ask(found, customer, key, provider, principal, body))
         return self.store.read(lambda tx: subscriptions.get(tx, self._customer(tx, customer), plan_id, tx.now()))
 
-    def renew_due(self, *, limit: int = _MOST) -> RenewalReport:
-        """Renew everything that is due, each period once, and end what has ended. Safe to run twice at once."""
+    def renew_due(self, *, limit: int = _MOST, going_on: Callable[[], bool] = lambda: True) -> RenewalReport:
+        """Renew everything that is due, each period once, and end what has ended. Safe to run twice at once.
+
+        At most `limit` of each kind, and none any more once `going_on` says no: the rest is due still.
+        """
         counts = {"renewed": 0, "failed": 0, "waiting": 0}
         unsent = self.store.read(lambda tx: self.payments.unsent(tx, "renew", limit))
-        for row in unsent:
+        for row in takewhile(lambda _: going_on(), unsent):
             if not self._wanted(row):
                 self.payments.abandon(row.id)
                 continue
             counts[self._result(lambda row=row: self.payments.continue_payment(row.id, SYSTEM).status)] += 1
-        for found in self.store.read(lambda tx: renewals.renewal_due(tx, tx.now(), limit)):
+        due = self.store.read(lambda tx: renewals.renewal_due(tx, tx.now(), limit))
+        for found in takewhile(lambda _: going_on(), due):
             counts[self._result(lambda found=found: self._renew_one(found))] += 1
         ended = self.store.write(lambda tx: lifecycle.expire_ended(tx, tx.now()))
         return RenewalReport(**counts, ended=ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,6 +13,10 @@ from agentpay.storage.types import table
 
 _CUSTOMERS = table(CustomerRow)
 _LINKS = table(CustomerLinkRow)
+
+ERASED: Final = "\x7ferased:"
+"""What stands in the place of an erased id begins so: no id can, since it has a character that nobody can see."""
+
 _COLUMNS = (_CUSTOMERS.c.id, _CUSTOMERS.c.external_id, _CUSTOMERS.c.created_at)
 
 
@@ -28,6 +33,7 @@ def by_id(tx: Tx, customer_id: str) -> Row | None:
 def page(tx: Tx, limit: int, after: str | None) -> list[Row]:
     """Rows in the order of the application's ids, from behind one of them."""
     query = sa.select(*_COLUMNS).order_by(_CUSTOMERS.c.external_id).limit(limit)
+    query = query.where(~_CUSTOMERS.c.external_id.startswith(ERASED, autoescape=True))
     return list(tx.all(query if after is None else query.where(_CUSTOMERS.c.external_id > after)))
 
 
@@ -66,6 +72,25 @@ def update_link(tx: Tx, customer_id: str, provider: str, reference: str, now: da
     """Point the link elsewhere."""
     changed = sa.update(_LINKS).where(_is(customer_id, provider))
     tx.execute(changed.values(reference=reference, linked_at=now))
+
+
+def lock(tx: Tx, customer_id: str) -> None:
+    """Lock a customer's row until the end."""
+    tx.lock(sa.select(_CUSTOMERS.c.id).where(_CUSTOMERS.c.id == customer_id))
+
+
+def erased_as(tx: Tx, mark: str) -> str | None:
+    """Our id of the customer whose id was replaced by that mark; the newest, where the id was used again since."""
+    query = sa.select(_CUSTOMERS.c.id).where(_CUSTOMERS.c.external_id.startswith(f"{ERASED}{mark}:", autoescape=True))
+    found: str | None = tx.scalar(query.order_by(_CUSTOMERS.c.created_at.desc(), _CUSTOMERS.c.id).limit(1))
+    return found
+
+
+def erase(tx: Tx, customer_id: str, mark: str) -> None:
+    """Put a mark in the place of the application's id, and remove what providers call the customer."""
+    nobody = f"{ERASED}{mark}:{customer_id}"
+    tx.execute(sa.update(_CUSTOMERS).where(_CUSTOMERS.c.id == customer_id).values(external_id=nobody))
+    tx.execute(sa.delete(_LINKS).where(_LINKS.c.customer_id == customer_id))
 
 
 def _is(customer_id: str, provider: str) -> sa.ColumnElement[bool]:

@@ -86,5 +86,21 @@ def by_reference(tx: Tx, provider: str, reference: str) -> Customer | None:
     return None if row is None else _customer(row)
 
 
+def lock(tx: Tx, customer_id: str) -> None:
+    """Keep others from changing a customer until the end."""
+    queries.lock(tx, customer_id)
+
+
+def erased_as(tx: Tx, mark: str) -> str | None:
+    """Our id of the customer who was erased under a mark, or None."""
+    return queries.erased_as(tx, mark)
+
+
+def erase(tx: Tx, customer_id: str, mark: str) -> None:
+    """Put a mark, which tells nobody who it was, in the place of the application's id, and remove the links."""
+    queries.erase(tx, customer_id, mark)
+
+
 def _customer(row: Row) -> Customer:
-    return Customer(id=row.id, external_id=row.external_id, created_at=row.created_at)
+    erased = row.external_id.startswith(queries.ERASED)
+    return Customer(id=row.id, external_id="(erased)" if erased else row.external_id, created_at=row.created_at)

@@ -16,18 +16,23 @@ from agentpay.payments.tables import AttemptRow, PaymentRow
 from agentpay.spending import active
 from agentpay.spending.tables import ApprovalRow, ApproverRow
 from agentpay.storage.store import Store
+from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
 from agentpay.webhooks.tables import WebhookEventRow
+from agentpay.worker import queries
 
 _LOG = table(AuditRow)
 _PAYMENTS = table(PaymentRow)
 _ATTEMPTS = table(AttemptRow)
 _APPROVALS = table(ApprovalRow)
 _APPROVERS = table(ApproverRow)
+_INSTALLATION = table(InstallationRow)
 
 _EVENTS = table(WebhookEventRow)
 
+_STALE: Final = timedelta(hours=1)
+_OFTEN: Final = 3
 _LONG: Final = timedelta(days=1)
 _WAITING: Final = timedelta(hours=1)
 _MOST: Final = 10
@@ -46,10 +51,10 @@ def of_file(store: Store, *, asks_people: bool) -> Iterator[str]:
     path = Path(str(store.engine.url.database))
     if store.dialect != "sqlite" or not path.exists():
         return
-    found, folder = path.stat(), path.parent.stat()
-    if found.st_mode & (stat.S_IROTH | stat.S_IWOTH) and folder.st_mode & stat.S_IXOTH:
-        yield f"Every user of this machine can read {path}: chmod 600 it, and what lies beside it."
-    if asks_people and hasattr(os, "getuid") and found.st_uid == os.getuid():
+    for one in (path, path.with_name(f"{path.name}.mock.db")):
+        if one.exists() and _open_to_all(one):
+            yield f"Every user of this machine can read {one}: chmod 600 it, and what lies beside it."
+    if asks_people and hasattr(os, "getuid") and path.stat().st_uid == os.getuid():
         yield (
             f"{path} belongs to the user that runs this: where the agent runs as this user too, it can change the"
             " database, and the gate is advisory."
@@ -59,6 +64,11 @@ def of_file(store: Store, *, asks_people: bool) -> Iterator[str]:
 def asks_people(tx: Tx) -> bool:
     """Whether anything here waits, or ever waited, for people."""
     return any(tx.first(sa.select(rows).limit(1)) is not None for rows in (_APPROVALS, _APPROVERS))
+
+
+def _open_to_all(path: Path) -> bool:
+    open_file = path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
+    return bool(open_file and path.parent.stat().st_mode & stat.S_IXOTH)
 
 
 def _unknown(tx: Tx) -> Iterator[str]:
@@ -93,12 +103,46 @@ def _unused(tx: Tx) -> Iterator[str]:
     yield from _listed("Paid for what can no longer be given: refund it, or find its use", tx, query)
 
 
+def _resolved_by_one(tx: Tx) -> Iterator[str]:
+    query = sa.select(_LOG.c.object_id).where(_LOG.c.action == "attempt.resolved_by_one").order_by(_LOG.c.seq)
+    yield from _listed("One person alone said what became of it, since nobody else was enrolled", tx, query)
+
+
 def _not_enrolled(tx: Tx) -> Iterator[str]:
     policy = active.policy(tx)
     enrolled = {row.name for row in tx.all(sa.select(_APPROVERS.c.name))}
     missing = sorted(policy.approver_names() - enrolled) if policy is not None else []
     if missing:
         yield f"The active policy asks approvers who are not enrolled: {', '.join(missing)}."
+
+
+def _stale(tx: Tx) -> Iterator[str]:
+    """Nobody looks outcomes up, and there are some to look up. A start of a program does, and is not written down."""
+    a, now = _ATTEMPTS.c, tx.now()
+    waiting = sa.select(a.id).where(a.outcome.in_(("sent", "unknown")), a.next_check_at < now - _STALE).limit(1)
+    job = queries.job(tx, "reconcile")
+    ran = None if job is None else job.ran_at
+    if tx.first(waiting) is not None and (ran is None or ran < now - _STALE):
+        since = "never" if ran is None else f"last at {ran:%Y-%m-%d %H:%M} UTC"
+        yield (
+            f"Outcomes are unknown, their look-up is overdue by more than an hour, and a worker ran {since}: run"
+            " agentpay worker."
+        )
+
+
+def _failing(tx: Tx) -> Iterator[str]:
+    for job in queries.failing(tx, _OFTEN):
+        yield f"The job {job.name} has failed {job.failures} times in a row, with {job.fault}; see the worker's log."
+
+
+def _epoch(tx: Tx) -> Iterator[str]:
+    i = _INSTALLATION.c
+    row = tx.first(sa.select(i.epoch).where(i.reconciled_epoch < i.epoch))
+    if row is not None:
+        yield (
+            f"The database is a restored or imported copy, in its epoch {row.epoch}: agents are halted. Run agentpay"
+            " reconcile, compare the newest payments with the provider's own, then run agentpay resume."
+        )
 
 
 def _listed(what: str, tx: Tx, query: sa.Select[tuple[str]]) -> Iterator[str]:
@@ -114,5 +158,9 @@ _OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (
     _excess,
     _waiting,
     _unused,
+    _resolved_by_one,
     _not_enrolled,
+    _stale,
+    _failing,
+    _epoch,
 )

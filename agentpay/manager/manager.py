@@ -15,7 +15,7 @@ from agentpay.billing.usage_bills import Bill
 from agentpay.clock import Clock
 from agentpay.errors import AgentPayError
 from agentpay.ids import Ids
-from agentpay.manager import background
+from agentpay.manager import background, epochs
 from agentpay.manager.agent import AgentHandle, charge_ask, note_refusal, refund_ask
 from agentpay.manager.opening import open_engine
 from agentpay.manager.operations import Operations
@@ -266,8 +266,14 @@ class PaymentManager(Operations):
         return self._engine.subscriptions.is_subscribed(customer, plan)
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
-        """Ask the providers about everything that is not final. It looks up, and never starts anything."""
-        return self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+        """Ask the providers about everything that is not final. It looks up, and never starts anything new.
+
+        At a provider whose look-ups prove nothing, the same request may go out again under the same key, while it is
+        still allowed: see `agentpay.payments.replaying`.
+        """
+        report = self._engine.payments.reconcile(limit=limit, seconds=seconds, every=True)
+        epochs.note_reconciled(self._engine.store)
+        return report
 
     def receive_webhook(self, provider: str, body: bytes, headers: Mapping[str, str]) -> WebhookReceipt:
         """Take one delivery of a provider's webhook, from any web framework: the body as the bytes that came, and the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,17 @@ from agentpay.audit import log
 from agentpay.audit.verify import Verification, verify
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import NotFound
+from agentpay.errors import NotFound, ReconcileFirst
 from agentpay.ledger import service as ledger
+from agentpay.manager import epochs, erasing
+from agentpay.manager.erasing import Erasure
 from agentpay.manager.opening import PolicySource, open_engine, read_policy
 from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
 from agentpay.manager.telling import read_card
 from agentpay.manager.wiring import Engine
 from agentpay.payments import queries as payment_queries
 from agentpay.payments.models import Dispute, Payment, Refund
+from agentpay.payments.resolving import Resolution, resolution
 from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
@@ -32,6 +35,8 @@ from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, App
 from agentpay.storage.choices import Storage
 from agentpay.storage.transaction import Tx
 from agentpay.webhooks.models import EventStatus, ReceivedEvent, RetryReport, WebhookReceipt
+from agentpay.worker.jobs import JOBS, Job
+from agentpay.worker.service import Ran, Worker
 from agentpay_policies.decisions import Halt
 from agentpay_policies.money import Money
 from agentpay_policies.names import ALWAYS_ALLOWED, ToolName
@@ -48,7 +53,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SystemHealth:
-    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so."""
+    """Whether everything answers. `oldest_unknown` is since when the oldest unknown outcome has been so, and
+    `oldest_unknown_age` how long that is; `halted_epoch` is the number of a new epoch that wants its reconcile, `late`
+    how many payments moved money after their hold was let go, which the doctor names."""
 
     ok: bool
     database: str
@@ -56,6 +63,9 @@ class SystemHealth:
     policy: ActivePolicy | None
     providers: Mapping[str, Health]
     oldest_unknown: datetime | None
+    oldest_unknown_age: timedelta | None = None
+    halted_epoch: int | None = None
+    late: int = 0
 
 
 class Operations:
@@ -95,6 +105,36 @@ class Operations:
         """Refuse one payment or refund, for good. Raises as `approve`."""
         approvers.verify(self._engine.store, approver, secret)
         return self._engine.payments.answer(approval_id, approver, "denied")
+
+    def resolve_payment(
+        self,
+        payment_id: str,
+        *,
+        outcome: Resolution,
+        evidence: str,
+        approver: str,
+        secret: str,
+        second: str | None = None,
+        second_secret: str | None = None,
+        reference: str | None = None,
+    ) -> Payment | Refund:
+        """Settle a payment or refund whose outcome stays unknown by what people found out: `succeeded` or `not_sent`.
+
+        Two approvers say so; where one alone is enrolled, that one, and the doctor tells. `evidence` is how they know:
+        it is kept apart, with its hash in the audit. `reference` is the provider's own id of the movement, where they
+        have it. The provider is asked once more first.
+
+        Raises:
+            NotFound, Conflict: there is no such payment, or its outcome is not unknown.
+            ApproverRefused, ApproverLocked: not an approver, the same one twice, or one where there must be two.
+            ValidationError: an argument is none.
+        """
+        word = resolution(outcome, evidence, reference, (approver, second) if second is not None else (approver,))
+        approvers.verify(self._engine.store, approver, secret)
+        if second is not None:
+            approvers.verify(self._engine.store, second, second_secret or "")
+        approvers.need_two(self._engine.store, word.people)
+        return self._engine.payments.resolve(identifier(payment_id, "payment_id"), word)
 
     def get_approval(self, approval_id: str) -> Approval:
         """An approval as it stands."""
@@ -210,8 +250,25 @@ class Operations:
         self._engine.store.write(lambda tx: halts.halt(tx, agent, reason, OPERATOR, tx.now()))
 
     def resume(self, agent: str | None = None) -> bool:
-        """Let an agent, or all of them, go on. False where there was no such halt."""
-        return self._engine.store.write(lambda tx: halts.resume(tx, agent, OPERATOR, tx.now()))
+        """Let an agent, or all of them, go on. False where there was no such halt.
+
+        Raises:
+            ReconcileFirst: all of them, and the database is a restored or imported copy that was not reconciled yet.
+        """
+
+        def write(tx: Tx) -> bool | ReconcileFirst:
+            refused = epochs.check_reconciled(tx) if agent is None else None
+            return refused or halts.resume(tx, agent, OPERATOR, tx.now())
+
+        done = self._engine.store.write(write)
+        if isinstance(done, ReconcileFirst):
+            raise done
+        return done
+
+    def declare_restored(self) -> int:
+        """Say that the database is a restored copy where it cannot know, such as after `pg_restore` or a plain copy of
+        the file: it is halted, in a new epoch, whose number is returned. See `agentpay.manager.epochs`."""
+        return self._engine.store.write(epochs.declare_restored)
 
     def halts(self) -> tuple[Halt, ...]:
         """Who is halted, and why."""
@@ -237,6 +294,15 @@ class Operations:
     def list_customers(self, *, limit: int = 100, after: str | None = None) -> tuple[Customer, ...]:
         """Customers by their ids, from behind the one called `after`."""
         return tuple(self._engine.store.read(lambda tx: customers.listed(tx, limit, after)))
+
+    def erase_customer(self, customer: str) -> Erasure:
+        """Erase who a customer is; what was paid stays, and books and audit stay valid. See `agentpay.manager.erasing`.
+
+        Raises:
+            NotFound: there is no such customer.
+            Conflict: a subscription is alive, or a payment or refund open; nothing was erased.
+        """
+        return erasing.erase(self._engine, customer)
 
     def credits_of(self, customer: str) -> tuple[Money, ...]:
         """The credits that a customer has left, by currency."""
@@ -312,10 +378,11 @@ class Operations:
         """Whether the database, the policy and the providers answer. Asking never moves money."""
         engine = self._engine
 
-        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None]:
-            return policies.active_row(tx), payment_queries.oldest_unknown(tx)
+        def read(tx: Tx) -> tuple[ActivePolicy | None, datetime | None, datetime, int | None, int]:
+            oldest, late = payment_queries.oldest_unknown(tx), payment_queries.late(tx)
+            return policies.active_row(tx), oldest, tx.now(), epochs.unsettled(tx), late
 
-        policy, oldest = engine.store.read(read)
+        policy, oldest, now, epoch, late = engine.store.read(read)
         answers = {provider.name: _asked(provider) for provider in engine.providers}
         return SystemHealth(
             ok=all(answer.ok for answer in answers.values()),
@@ -324,6 +391,9 @@ class Operations:
             policy=policy,
             providers=answers,
             oldest_unknown=oldest,
+            oldest_unknown_age=None if oldest is None else max(now - oldest, timedelta()),
+            halted_epoch=epoch,
+            late=late,
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:
@@ -335,6 +405,10 @@ class Operations:
         from agentpay.doctor.checks import examine
 
         return examine(self._engine.store)
+
+    def worker(self, jobs: Sequence[Job] = JOBS, *, tell: Callable[[Ran], None] = lambda _: None) -> Worker:
+        """A worker for the background jobs of this database; `tell` hears of each look at one."""
+        return Worker(self._engine, jobs, tell=tell)
 
     def accept_clock(self) -> None:
         """Accept that the clock is behind what the database has seen: the past was the mistake. Audited."""

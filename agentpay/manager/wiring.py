@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentpay.access.service import AccessService
@@ -13,12 +14,15 @@ from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
+from agentpay.manager import epochs
 from agentpay.manager.telling import Telling
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
 from agentpay.payments.outside import Outside
 from agentpay.payments.recovery import Recovery
 from agentpay.payments.refunding import Refunding
+from agentpay.payments.replaying import Replaying
+from agentpay.payments.resolving import Resolving
 from agentpay.payments.sending import Sending
 from agentpay.payments.service import Payments
 from agentpay.payments.settling import Settling
@@ -64,8 +68,9 @@ def wire(
     ids: Ids | None = None,
     throttle: Throttle | None = None,
     default_plan: str | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:
-    """Put the services together on a prepared store.
+    """Put the services together on a prepared store. `monotonic` is a clock that never jumps, in seconds.
 
     Raises:
         ModeMismatch: the database belongs to the other mode, or to another account of a provider.
@@ -76,24 +81,32 @@ def wire(
     ids = ids or RandomIds()
     throttle = throttle or Throttle()
     installation = install(store, mode=providers.mode)
+    if installation.is_copy:
+        store.write(epochs.begin_of_copy)
     if not store.read(providers.stamped):
         store.write(lambda tx: providers.stamp(tx, tx.now()))
     gate, usage = Gate(ids), UsageTracker(store, ids=ids, default_plan=default_plan)
     meanings = purposes()
     telling = Telling(store)
-    attempts = Attempts(ids, installation.id, installation.secret, time.monotonic)
+    attempts = Attempts(ids, installation.id, installation.secret, monotonic)
     settling = Settling(ids, meanings)
-    recovery = Recovery(store, providers, settling, time.monotonic)
+    opening = Opening(ids, gate, throttle, attempts, providers, meanings)
+    refunding = Refunding(ids, gate, throttle, attempts, providers)
+    # Webhooks come last and are told of what is sent: the one circle among the services.
+    sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
+    replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
+    recovery = Recovery(store, providers, settling, replaying, monotonic)
     webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling)))
     payments = Payments(
         store=store,
         providers=providers,
-        opening=Opening(ids, gate, throttle, attempts, providers, meanings),
-        refunding=Refunding(ids, gate, throttle, attempts, providers),
-        sending=Sending(store, attempts, settling, time.monotonic, webhooks.attempt_settled),
+        opening=opening,
+        refunding=refunding,
+        sending=sending,
         settling=settling,
         recovery=recovery,
         speeding=Speeding(store, providers, settling),
+        resolving=Resolving(store, attempts, settling, recovery),
         waits=telling.waits,
     )
     plans, subscriptions = PlanService(store), SubscriptionManager(store)

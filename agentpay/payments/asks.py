@@ -25,11 +25,13 @@ Kind = Literal["charge", "refund", "resume"]
 
 @dataclass(frozen=True)
 class Made:
-    """A new attempt: its id, its provider key, and when it was made, by a clock that never jumps."""
+    """An attempt that must now be sent: its id, its provider key, when it was made, by a clock that never jumps, and
+    until when it has its lease."""
 
     id: str
     key: str
     made_at: float
+    lease_until: datetime
 
 
 Begin = Callable[[Tx, Customer, str, datetime], str | None]

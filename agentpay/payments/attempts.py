@@ -67,15 +67,28 @@ class Attempts:
             lease_until=lease_until,
             next_check_at=lease_until,
         )
-        return Made(attempt_id, key, self.monotonic())
+        return Made(attempt_id, key, self.monotonic(), lease_until)
 
-    def renew(self, tx: Tx, attempt_id: str, provider: PaymentProvider) -> bool:
-        """Take the lease of an attempt anew, just before it is sent. False where it was settled meanwhile."""
-        row = queries.attempt(tx, attempt_id, lock=True)
-        if row.outcome != "sent":
+    def still_ours(self, store: Store, made: Made, provider: PaymentProvider) -> bool:
+        """Whether a committed attempt may be sent now. One that waited for long takes its lease anew first: meanwhile a
+        look-up may have proved that it was never sent.
+
+        A process that was stopped or starved learns it from the clock that never jumps; a machine that slept, while
+        that clock stood still, from the time of the database.
+        """
+        waited = timedelta(seconds=self.monotonic() - made.made_at)
+        left = made.lease_until - store.read(lambda tx: tx.now())
+        enough = margin(provider) / 2
+        if waited < enough and left > lease(provider) - enough:
+            return True
+        return store.write(lambda tx: self._renew(tx, made, provider))
+
+    def _renew(self, tx: Tx, made: Made, provider: PaymentProvider) -> bool:
+        row = queries.attempt(tx, made.id, lock=True)
+        if row.outcome != "sent" or row.lease_until != made.lease_until:
             return False
         until = tx.now(row.sent_at) + lease(provider)
-        queries.update_attempt(tx, attempt_id, lease_until=until, next_check_at=until)
+        queries.update_attempt(tx, made.id, lease_until=until, next_check_at=until)
         return True
 
     def _key(self, subject: Row, operation: str, number: int) -> str:
@@ -112,7 +125,7 @@ class RecordedSteps:
             Conflict: the attempt was settled by somebody else meanwhile; nothing more may be sent for it.
         """
         made = self._store.write(lambda tx: self._next(tx, name, request, reference))
-        if made is None:
+        if made is None or not self._attempts.still_ours(self._store, made, self._started.provider):
             raise Conflict("The attempt was settled meanwhile.")
         self.attempt_id, self._key = made.id, made.key
         self._request = request
@@ -152,8 +165,14 @@ def newest(attempts: Sequence[Row]) -> Row | None:
 
 def begun_before(attempt: Row, attempts: Sequence[Row]) -> Row | None:
     """The earlier step of the same charge that made something at the provider which may still be paid."""
-    begun = [row for row in attempts if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
+    begun = all_begun_before(attempt, attempts)
     return begun[-1] if begun else None
+
+
+def all_begun_before(attempt: Row, attempts: Sequence[Row]) -> list[Row]:
+    """Every such step, the first first. Not each of their requests needs to have arrived: what one began stands for all
+    that went on with it."""
+    return [row for row in attempts if row.number < attempt.number and row.outcome in ("pending", "requires_action")]
 
 
 def margin(provider: PaymentProvider) -> timedelta:

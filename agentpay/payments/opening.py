@@ -260,10 +260,22 @@ class Opening:
                 return self._decided(tx, row, provider, self._authorize(tx, row, provider, customer))
         return stands(tx, row, replayed=True)
 
+    def still_allowed(self, tx: Tx, row: Row, provider: PaymentProvider) -> bool:
+        """Whether a payment that was opened may still be sent: its purpose wants it, and the gate would let it."""
+        if row.purpose in self.purposes:
+            self.purposes[row.purpose].again(tx, row, tx.now())
+        if row.principal_kind != "agent":
+            return not self.gate.all_halted(tx)
+        customer = customers.by_id(tx, row.customer_id).external_id
+        return self.gate.still_allows(tx, self._ask(tx, row, provider, customer))
+
     def _authorize(
         self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None
     ) -> Verdict:
         """Ask the gate. What was approved, or was never sent, was told from its look-alikes when it was opened."""
+        return self.gate.authorize(tx, self._ask(tx, row, provider, customer, look_alike))
+
+    def _ask(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None) -> Ask:
         operation: Literal["subscribe", "charge"] = "subscribe" if row.operation == "subscribe" else "charge"
         request = PolicyRequest(
             tool=operation,
@@ -280,7 +292,7 @@ class Opening:
             period=row.plan_period,
             term=row.plan_term,
         )
-        ask = Ask(
+        return Ask(
             request=request,
             owner_id=row.id,
             operation=operation,
@@ -290,7 +302,6 @@ class Opening:
             provider=row.provider,
             look_alike=look_alike,
         )
-        return self.gate.authorize(tx, ask)
 
     def _decided(self, tx: Tx, row: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:

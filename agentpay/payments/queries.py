@@ -106,6 +106,24 @@ def oldest_unknown(tx: Tx) -> datetime | None:
     return found
 
 
+def make_due(tx: Tx, now: datetime) -> None:
+    """Have every open attempt looked up anew."""
+    open_ones = sa.and_(_A.outcome.in_(OPEN_OUTCOMES), _A.next_check_at.is_not(None))
+    tx.execute(sa.update(ATTEMPTS).where(open_ones).values(next_check_at=now))
+
+
+def not_looked_up_since(tx: Tx, moment: datetime) -> int:
+    """How many attempts that were open then, when all were made due, have not been looked up yet."""
+    left = sa.select(sa.func.count()).where(_A.outcome.in_(OPEN_OUTCOMES), _A.next_check_at <= moment)
+    return int(tx.scalar(left))
+
+
+def late(tx: Tx) -> int:
+    """How many payments are flagged: money of theirs moved after its hold was let go."""
+    found: int = tx.scalar(sa.select(sa.func.count()).select_from(PAYMENTS).where(_P.late.is_(True)))
+    return found
+
+
 def look_alike(tx: Tx, row: Row, *, since: datetime) -> Row | None:
     """The newest other payment of the same agent that is alive or succeeded and the same but for its key."""
     alike = (_P.principal_id, _P.customer_id, _P.payee, _P.amount_minor, _P.currency)
@@ -136,6 +154,36 @@ def of_customer(
         earlier = sa.and_(_P.created_at == at, _P.id < last)  # no tuple: its parts would lose the column's own type
         statement = statement.where(sa.or_(_P.created_at < at, earlier))
     return tx.all(statement if limit is None else statement.limit(limit))
+
+
+def subjects_of(customer_id: str) -> sa.Select[tuple[str]]:
+    """The query for the ids of a customer's payments and of their refunds."""
+    of_customer = _P.customer_id == customer_id
+    refunded = sa.select(_R.id).join(PAYMENTS, _P.id == _R.payment_id).where(of_customer)
+    return sa.select(sa.union_all(sa.select(_P.id).where(of_customer), refunded).subquery().c.id)
+
+
+def open_subject_of(tx: Tx, customer_id: str) -> Row | None:
+    """A payment or refund of a customer that may still move money: its id, its payment's id and its status."""
+    open_statuses = ("approval_required", "pending", "requires_action", "unknown")
+    paid = sa.select(_P.id, _P.id.label("payment_id"), _P.status).where(_P.status.in_(open_statuses))
+    refunded = sa.select(_R.id, _R.payment_id, _R.status).join(PAYMENTS, _P.id == _R.payment_id)
+    refunded = refunded.where(_R.status.in_(open_statuses))
+    of_customer = _P.customer_id == customer_id
+    return tx.first(paid.where(of_customer).limit(1)) or tx.first(refunded.where(of_customer).limit(1))
+
+
+def unsent_of(tx: Tx, customer_id: str) -> list[str]:
+    """The payments of a customer that were never sent."""
+    query = sa.select(_P.id).where(_P.customer_id == customer_id, _P.status == "not_sent").order_by(_P.id)
+    return [row.id for row in tx.all(query)]
+
+
+def forget_requests(tx: Tx, customer_id: str) -> None:
+    """Forget what was sent to providers for a customer, and where they were to pay. Nothing of it may be open."""
+    subjects = subjects_of(customer_id)
+    tx.execute(sa.update(ATTEMPTS).where(_A.subject_id.in_(subjects)).values(request="{}"))
+    tx.execute(sa.update(PAYMENTS).where(_P.customer_id == customer_id).values(url=None))
 
 
 def newest(tx: Tx, limit: int, status: str | None = None) -> Sequence[Row]:

@@ -1,5 +1,6 @@
 """Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
 
+At a provider whose look-ups prove nothing, a reconcile may send the very same request again: see `replaying`.
 What a provider finds nowhere, and can be sent again byte for byte without any second effect (`Resends`), is sent again
 while its payment may still run and its agent is not halted.
 
@@ -16,14 +17,14 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
-from agentpay.payments.attempts import begun_before, reference_to
+from agentpay.payments.attempts import all_begun_before, reference_to
+from agentpay.payments.replaying import Replaying
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Resends
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.registry import Providers
-from agentpay.spending import halts
 from agentpay.storage.store import Store
-from agentpay.storage.transaction import Row, Tx
+from agentpay.storage.transaction import Row
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Recovery:
     store: Store
     providers: Providers
     settling: Settling
+    replaying: Replaying
     monotonic: Callable[[], float]
 
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
@@ -66,7 +68,7 @@ class Recovery:
     def _recovered(self, attempt: Row) -> bool:
         """Recover one of many: whatever keeps it from being settled, the others have their turn."""
         try:
-            return self._recover(attempt)
+            return self._recover(attempt, may_send=True)
         except StorageError as exc:
             logger.error("attempt %s cannot be settled: %s", attempt.id, exc.code)
             self.store.write(lambda tx: self.settling.postpone(tx, attempt.id))
@@ -95,26 +97,38 @@ class Recovery:
             self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
         return True
 
-    def _recover(self, attempt: Row) -> bool:
+    def _recover(self, attempt: Row, *, may_send: bool = False) -> bool:
         try:
             provider = self.providers.get(attempt.provider)
         except ProviderUnknown:
             logger.warning("provider %s of attempt %s is not enabled", attempt.provider, attempt.id)
             return False
-        outcome = self._outcome(attempt, provider)
-        if outcome is None:
-            return False
-        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
-        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
-
-    def _outcome(self, attempt: Row, provider: PaymentProvider) -> Outcome | None:
-        """What a look-up says of an attempt; None where it must be left as it is for now."""
         now = self.store.read(lambda tx: tx.now())  # a look-up proves what was so when it was begun
         finding = _looked_up(provider, attempt, attempt.reference)
+        sent = may_send and isinstance(finding, NotFound) and self.replaying.replay(attempt, provider)
+        if not sent:
+            outcome = self._outcome(attempt, provider, finding, now)
+            if outcome is None:
+                return False
+            if may_send and isinstance(outcome, Unknown) and isinstance(finding, Found):
+                outcome = self._resent(attempt, provider, outcome)
+            self._settle(attempt, outcome)
+        return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
+
+    def _settle(self, attempt: Row, outcome: Outcome) -> None:
+        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+
+    def _resent(self, attempt: Row, provider: PaymentProvider, found: Unknown) -> Outcome:
+        """What becomes of an attempt that is found and unknown: its bytes go out again where that can do nothing twice,
+        and where it is still wanted."""
+        if not isinstance(provider, Resends) or not self.replaying.wanted(attempt, provider):
+            return found
+        return _given_again(provider, attempt)
+
+    def _outcome(self, attempt: Row, provider: PaymentProvider, finding: Finding, now: datetime) -> Outcome | None:
+        """What a finding says of an attempt; None where it must be left as it is for now."""
         under_way = attempt.outcome == "sent" and now < attempt.lease_until
         match finding:
-            case Found(Unknown()) if not under_way and isinstance(provider, Resends) and self._may_resend(attempt):
-                return _resent(provider, attempt)
             case Found(outcome):
                 # Within its lease the call itself may go on with further steps: only what is final is taken from it.
                 return None if under_way and not isinstance(outcome, Succeeded | Declined) else outcome
@@ -123,34 +137,28 @@ class Recovery:
             case NoAnswer(detail):
                 return None if under_way else _still(attempt, detail)
 
-    def _may_resend(self, attempt: Row) -> bool:
-        """Whether stored bytes may be sent again: the payment may still run, and whoever asked for it is not halted."""
-
-        def read(tx: Tx) -> bool:
-            refund = attempt.subject_id.startswith("ref_")
-            subject = (queries.refund if refund else queries.payment)(tx, attempt.subject_id)
-            stopped = {halt.scope for halt in halts.halts(tx)} if subject.principal_kind == "agent" else set()
-            mine = {halts.scope_of(None), halts.scope_of(subject.principal_id)}
-            return subject.status in ("pending", "unknown") and not stopped & mine
-
-        return self.store.read(read)
-
     def _not_found(self, attempt: Row, provider: PaymentProvider, now: datetime) -> Outcome | None:
         if now < attempt.lease_until:
             return None
         if not provider.capabilities().consistent_lookup or attempt.outcome in ("pending", "requires_action"):
             return _still(attempt, "the look-up found nothing")
-        started = self._started_object(attempt)
-        if started is None:
+        begun = all_begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+        if not begun:
             return NotSent(evidence="a consistent look-up after the lease found nothing")
-        earlier = _looked_up(provider, started, started.reference)
-        return earlier.outcome if isinstance(earlier, Found) else _still(attempt, "the earlier step was not found")
+        return self._as_begun(attempt, begun, provider)
 
-    def _started_object(self, attempt: Row) -> Row | None:
-        return begun_before(attempt, self.store.read(lambda tx: queries.attempts(tx, attempt.subject_id)))
+    def _as_begun(self, attempt: Row, begun: list[Row], provider: PaymentProvider) -> Outcome:
+        """What the newest earlier step that arrived says of what was begun: those after it may be lost as well."""
+        for step in reversed(begun):
+            match _looked_up(provider, step, step.reference):
+                case Found(outcome):
+                    return outcome
+                case NoAnswer(detail):
+                    return _still(attempt, detail)
+        return _still(attempt, "no earlier step was found")
 
 
-def _resent(provider: Resends, attempt: Row) -> Outcome:
+def _given_again(provider: Resends, attempt: Row) -> Outcome:
     """Have the stored request of an attempt sent again, as it is."""
     try:
         return provider.resend(reference_to(attempt, attempt.reference))

@@ -140,10 +140,19 @@ class Refunding:
             raise RefundRefused("So much is not left to refund any more.", payment_id=payment.id)
         queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor + row.amount_minor)
 
+    def still_allowed(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> bool:
+        """Whether a refund that was opened may still be sent: the gate would let it."""
+        if row.principal_kind != "agent":
+            return not self.gate.all_halted(tx)
+        return self.gate.still_allows(tx, self._ask(tx, row, payment, provider))
+
     def _authorize(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> Verdict:
+        return self.gate.authorize(tx, self._ask(tx, row, payment, provider))
+
+    def _ask(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> Ask:
         principal = Principal(row.principal_kind, row.principal_id)
         request = _request(tx, principal, payment, Money.from_minor(row.amount_minor, row.currency))
-        ask = Ask(
+        return Ask(
             request=request,
             owner_id=row.id,
             operation="refund",
@@ -152,7 +161,6 @@ class Refunding:
             customer_id=payment.customer_id,
             provider=payment.provider,
         )
-        return self.gate.authorize(tx, ask)
 
     def _decided(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider, verdict: Verdict) -> Opened:
         match verdict:

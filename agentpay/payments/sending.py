@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentpay.payments.asks import Started
-from agentpay.payments.attempts import Attempts, RecordedSteps, margin
+from agentpay.payments.attempts import Attempts, RecordedSteps
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Order, RefundOrder
 from agentpay.providers.outcomes import Outcome, Unknown
@@ -27,24 +27,16 @@ class Sending:
     store: Store
     attempts: Attempts
     settling: Settling
-    monotonic: Callable[[], float]
     settled: Callable[[str], None] = _nothing
 
     def send(self, started: Started) -> None:
         """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown."""
-        if not self._still_ours(started):
+        if not self.attempts.still_ours(self.store, started.attempt, started.provider):
             return
         steps = RecordedSteps(self.store, self.attempts, started)
         outcome = _called(started, steps)
         self.store.write(lambda tx: self.settling.settle(tx, steps.attempt_id, outcome))
         self.settled(steps.attempt_id)
-
-    def _still_ours(self, started: Started) -> bool:
-        """Whether the attempt may still be sent. One that waited for long, because this process was stopped or
-        starved, takes its lease anew first: meanwhile a look-up may have proved that it was never sent."""
-        if self.monotonic() - started.attempt.made_at < margin(started.provider).total_seconds() / 2:
-            return True
-        return self.store.write(lambda tx: self.attempts.renew(tx, started.attempt.id, started.provider))
 
 
 def _called(started: Started, steps: RecordedSteps) -> Outcome:

@@ -16,6 +16,7 @@ from agentpay.payments.models import Payment, Refund
 from agentpay.payments.opening import Opening, stands
 from agentpay.payments.recovery import ReconcileReport, Recovery
 from agentpay.payments.refunding import Refunding, refund_stands
+from agentpay.payments.resolving import Resolving, Word
 from agentpay.payments.sending import Sending
 from agentpay.payments.settling import Settling
 from agentpay.payments.speeding import Speeding
@@ -54,6 +55,7 @@ class Payments:
     settling: Settling
     recovery: Recovery
     speeding: Speeding
+    resolving: Resolving
     waits: Callable[[str], None]
 
     def charge(self, ask: ChargeAsk) -> Payment:
@@ -213,6 +215,17 @@ class Payments:
         """Look up what is not final; see `recovery`."""
         self.expire_approvals()
         return self.recovery.reconcile(limit=limit, seconds=seconds, every=every)
+
+    def resolve(self, subject_id: str, word: Word) -> Payment | Refund:
+        """Settle a payment or refund whose outcome is unknown by what people say; see `resolving`.
+
+        Raises:
+            NotFound: there is no such payment or refund.
+            Conflict: its outcome is not unknown, or its call may still be under way.
+        """
+        self.resolving.resolve(subject_id, word)
+        read = self._refund_stands if subject_id.startswith("ref_") else self._payment_stands
+        return self.store.read(lambda tx: read(tx, subject_id)).view
 
     def answer(self, approval_id: str, approver: str, verdict: str) -> Approval:
         """Enter an approver's word, whose secret was checked. A denial refuses the payment at once."""

@@ -89,6 +89,8 @@ class Settling:
         self._apply_hold(tx, subject_id, step.effect, now, None if parent is None else parent.id)
         if step.status == "succeeded":
             self.post(tx, subject, parent, now)
+        if step.effect == "late":
+            self._moved_late(tx, subject, attempt, by, now)
         self._tell(tx, subject, "refund" if refund else "payment", step, name, by, now)
 
     def _keep_attempt(self, tx: Tx, attempt: Row, outcome: Outcome, now: datetime) -> None:
@@ -114,6 +116,18 @@ class Settling:
         if attempt.next_check_at is not None:
             later = tx.now(attempt.sent_at) + BACK_OFF[min(attempt.checks, len(BACK_OFF) - 1)]
             queries.update_attempt(tx, attempt_id, next_check_at=later, checks=attempt.checks + 1)
+
+    def sent_again(self, tx: Tx, subject: Row, attempt: Row, *, refund: bool) -> None:
+        """The request of an attempt goes out once more under its key: what was unknown is under way again."""
+        now = tx.now(subject.updated_at, attempt.sent_at)
+        data = {"subject": subject.id, "outcome": attempt.outcome}
+        log.record(tx, principal=SYSTEM, action="attempt.sent_again", object_id=attempt.id, data=data, at=now)
+        if subject.status != "pending":
+            (queries.update_refund if refund else queries.update_payment)(
+                tx, subject.id, status="pending", updated_at=now
+            )
+            step = states.Step("pending", "keep")
+            self._tell(tx, subject, "refund" if refund else "payment", step, "sent_again", SYSTEM, now)
 
     def _apply_hold(self, tx: Tx, owner_id: str, effect: states.Effect, now: datetime, refunded: str | None) -> None:
         match effect:
@@ -156,7 +170,18 @@ class Settling:
         ledger.post(tx, event="attempt.moved_twice", object_id=attempt.id, entries=entries, at=now, ids=self.ids)
         data = {"attempt": attempt.id, "amount": str(row.amount_minor), "currency": row.currency}
         log.record(tx, principal=by, action="payment.moved_twice", object_id=attempt.id, data=data, at=now)
+        self._alarm(tx, "moved_twice", row, data, now)
         logger.critical("payment %s moved money twice: attempt %s", row.id, attempt.id)
+
+    def _moved_late(self, tx: Tx, row: Row, attempt: Row, by: Principal, now: datetime) -> None:
+        """The money moved after its hold was let go, perhaps above a cap: it stands, and somebody must look at it."""
+        data = {"attempt": attempt.id, "from": row.status, "amount": str(row.amount_minor), "currency": row.currency}
+        log.record(tx, principal=by, action="payment.moved_late", object_id=row.id, data=data, at=now)
+        self._alarm(tx, "moved_late", row, data, now)
+        logger.error("payment %s moved money late: it was %s before; attempt %s", row.id, row.status, attempt.id)
+
+    def _alarm(self, tx: Tx, what: str, row: Row, data: Mapping[str, object], now: datetime) -> None:
+        outbox.tell(tx, f"alarm.{what}", row.id, data, now)
 
     def _purpose(self, tx: Tx, row: Row, now: datetime) -> None:
         meaning = self.purposes.get(row.purpose)

@@ -30,7 +30,9 @@ class Capabilities:
 
     `minimum` and `maximum` are per currency. `key_life` is how long the provider remembers an idempotency key (None:
     for ever); `lease` is the longest that one call may still be under way: the SDK's whole time-out with its retries.
-    `consistent_lookup` says that a look-up that finds nothing after the lease proves that nothing was done.
+    `consistent_lookup` says that a look-up that finds nothing after the lease proves that nothing was done. `replay`
+    says that the same key with the same request does nothing twice within the key's life, and is answered with what
+    became of the first: reconcile may then send an unanswered request again where look-ups prove nothing.
     `chains` are the chain ids on which it can pay an `eip155` payee (None: any).
     """
 
@@ -46,6 +48,7 @@ class Capabilities:
     key_life: timedelta | None = None
     lease: timedelta = timedelta(seconds=60)
     consistent_lookup: bool = False
+    replay: bool = False
     longest_memo: int = 0
     webhooks: bool = False
     chains: frozenset[int] | None = None

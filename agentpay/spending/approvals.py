@@ -97,6 +97,16 @@ def given(tx: Tx, ask: Ask, now: datetime) -> Given | None:
     return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)), _approving(tx, row.id))
 
 
+def used(tx: Tx, ask: Ask, now: datetime) -> Given | None:
+    """The approval that this very owner and effect used up, while its time has not run out."""
+    row = tx.first(
+        sa.select(_APPROVALS).where(_A.owner_id == ask.owner_id, _A.status == "consumed").order_by(_A.number.desc())
+    )
+    if row is None or row.expires_at <= now or row.digest != ask.digest:
+        return None
+    return Given(row.id, frozenset(need["rule"] for need in json.loads(row.needs)), _approving(tx, row.id))
+
+
 def give_back(tx: Tx, owner_id: str, now: datetime) -> None:
     """The attempt that used an approval was never sent: it may be used again until it expires."""
     given = tx.all(

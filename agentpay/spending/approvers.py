@@ -102,6 +102,19 @@ def verify(store: Store, name: str, secret: str) -> None:
     store.write(lambda tx: tx.execute(cleared).rowcount)
 
 
+def need_two(store: Store, people: tuple[str, ...]) -> None:
+    """Check that two different people speak, wherever two are enrolled. That each is an approver was checked before.
+
+    Raises:
+        ApproverRefused: it is one person.
+    """
+    enrolled = len(store.read(listed))
+    if len(set(people)) < min(2, enrolled) or len(set(people)) < len(people):
+        raise ApproverRefused(
+            "Two approvers are needed, and they are two people.", next_step="Name another one, with their own secret."
+        )
+
+
 def listed(tx: Tx) -> tuple[Approver, ...]:
     """Everybody who is enrolled."""
     return tuple(

@@ -151,6 +151,28 @@ class Gate:
             enrolled=enrolments.enrolled(tx, request.agent),
         )
 
+    def still_allows(self, tx: Tx, ask: Ask) -> bool:
+        """Whether what is held for an ask may still be spent: decided anew, now, without its own hold.
+
+        An approval that it used up answers for its rules until that approval's time runs out. Nothing is written.
+        """
+        counters.lock_policy(tx, to_change=False)
+        policy = active.policy(tx)
+        counters.lock_subjects(tx, policy.path(ask.agent) if policy is not None else ())
+        if not holds.is_held(tx, ask.owner_id):
+            return False
+        now = tx.now()
+        rules = _answered(policy, ask.agent, approvals.used(tx, ask, now))
+        with tx.conn.begin_nested() as savepoint:
+            holds.void(tx, ask.owner_id, now)
+            decision = evaluate(ask.request, policy, self._state(tx, policy, ask.request, now, rules), now)
+            savepoint.rollback()
+        return decision.outcome == "allow"
+
+    def all_halted(self, tx: Tx) -> bool:
+        """Whether everybody is halted: nothing is sent then but what a person asks for."""
+        return any(halt.scope == halts.EVERYBODY for halt in halts.halts(tx))
+
     def has_approval(self, tx: Tx, owner_id: str) -> bool:
         """Whether people approved what a payment or refund waits for, and it was not used yet."""
         row = approvals.latest(tx, owner_id)

@@ -28,6 +28,11 @@ def halts(tx: Tx) -> tuple[Halt, ...]:
     return tuple(Halt(scope=row.scope, reason=row.reason) for row in tx.all(sa.select(_HALTS).order_by(_HALTS.c.scope)))
 
 
+def everybody_is_halted(tx: Tx) -> bool:
+    """Whether all are halted, not only some agents."""
+    return tx.first(sa.select(_HALTS.c.scope).where(_HALTS.c.scope == EVERYBODY)) is not None
+
+
 def halt(tx: Tx, agent: str | None, reason: str, principal: Principal, now: datetime) -> None:
     """Stop an agent, or all of them. Halting twice is one halt."""
     scope = scope_of(agent)

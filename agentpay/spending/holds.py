@@ -137,6 +137,11 @@ def held_sum(tx: Tx, reading: Reading) -> int:
     return sum(value(row, key.unit) for row in rows for key in wanted.intersection(active.keys(tx, row)))
 
 
+def is_held(tx: Tx, owner_id: str) -> bool:
+    """Whether something is held for a payment or refund."""
+    return tx.first(sa.select(_H.seq).where(_H.owner_id == owner_id, _H.state == "held").limit(1)) is not None
+
+
 def opaque(tx: Tx, subject: str) -> str:
     """A counter's subject as an append-only row may hold it: an e-mail address in it is a salted hash."""
     node, found, payee = subject.partition("|payee:")

@@ -18,7 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from agentpay.clock import Clock, SystemClock
 from agentpay.errors import ClockWentBack, ConfigurationError, StorageError
-from agentpay.storage.lock import SideLock
+from agentpay.storage.faults import translated
+from agentpay.storage.lock import SideLock, hold, let_go_in_child, lock_number
 from agentpay.storage.tables import WriteRow
 from agentpay.storage.transaction import Dialect
 from agentpay.storage.types import from_micros, table
@@ -36,6 +37,7 @@ _INHERITED: Final[list[sa.Pool]] = []
 """Connections that a fork copied from its parent: kept, since closing one in the child would meddle with the file."""
 _SHOWN: Final = "%Y-%m-%d %H:%M:%S"
 
+Holding = AbstractContextManager[Callable[[], bool] | None]
 Writing = AbstractContextManager[tuple[sa.Connection, Callable[[], datetime]]]
 
 
@@ -49,6 +51,11 @@ class Backend(Protocol):
     def writing(self, *, accept_clock: bool) -> Writing: ...
     def creating(self) -> AbstractContextManager[sa.Connection]:
         """A connection under the lock that keeps two programs from creating or migrating the schema at once."""
+        ...
+
+    def holding(self, name: str) -> Holding:
+        """Hold the work of a name for as long as the block runs, without waiting: a function that says whether it is
+        still held, or None where another process or thread holds it. Who dies holds nothing any more."""
         ...
 
     def read_time(self, conn: sa.Connection) -> datetime: ...
@@ -131,6 +138,11 @@ class SqliteBackend:
             yield conn
             conn.commit()
 
+    @contextmanager
+    def holding(self, name: str) -> Iterator[Callable[[], bool] | None]:
+        with hold(self.path.with_name(f"{self.path.name}.{name}.lock")) as held:
+            yield (lambda: True) if held else None
+
     def read_time(self, conn: sa.Connection) -> datetime:
         now = self._clock.now()
         seen: datetime | None = conn.execute(_LAST_SEEN).scalar()
@@ -142,6 +154,7 @@ class SqliteBackend:
     def after_fork(self) -> None:
         if self._finalizer is not None:
             self._finalizer.detach()  # the temporary database is the parent's
+        let_go_in_child()
         self._lock = SideLock(self.path.with_name(self.path.name + ".lock"), timeout=self._timeout)
         _leave_behind(self.engine)
 
@@ -208,19 +221,59 @@ class PostgresBackend:
             yield conn
             conn.commit()
 
+    @contextmanager
+    def holding(self, name: str) -> Iterator[Callable[[], bool] | None]:
+        with self._session() as conn:
+            number = lock_number(f"agentpay.holding:{name}")
+            try:
+                got = conn.execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar()
+            except sa.exc.SQLAlchemyError as exc:
+                raise translated(exc) from exc
+            try:
+                yield (lambda: _answers(conn)) if got else None
+            finally:
+                if got:
+                    _let_go(conn, number)
+
+    @contextmanager
+    def _session(self) -> Iterator[sa.Connection]:
+        """A connection outside of any transaction: a lock of its session does not keep one open."""
+        try:
+            conn = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except sa.exc.SQLAlchemyError as exc:
+            raise translated(exc) from exc
+        with conn:
+            yield conn
+
     def read_time(self, conn: sa.Connection) -> datetime:
         if self._clock is not None:
             return self._clock.now()
         return from_micros(int(conn.execute(sa.select(POSTGRES_NOW)).scalar_one()))
 
     def forget_connections(self) -> None:
-        self.engine.dispose()
+        """SQLAlchemy has marked all that are older than the loss: each is closed and made anew at its next use.
+        To throw the pool away would leave open what other threads have in their hands."""
 
     def after_fork(self) -> None:
         _leave_behind(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _answers(conn: sa.Connection) -> bool:
+    try:
+        return bool(conn.execute(sa.select(1)).scalar())
+    except sa.exc.SQLAlchemyError:
+        return False
+
+
+def _let_go(conn: sa.Connection, number: int) -> None:
+    """Give a lock of the session up. Where the connection is lost it went with it; else it is closed for good."""
+    try:
+        conn.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+    except sa.exc.SQLAlchemyError:
+        conn.invalidate()
 
 
 def _options(url: sa.URL, lock_timeout: float) -> str:

@@ -6,15 +6,21 @@ of the operating system wakes the next waiter at once.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import portalocker
 
 from agentpay.errors import StorageBusy, StorageReadOnly
+
+
+def lock_number(text: str) -> int:
+    """A number of 64 bits, with a sign, by which a lock on the text is named."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 class SideLock:
@@ -54,6 +60,42 @@ class SideLock:
         except portalocker.exceptions.LockException:
             return _wait_for(handle, self._timeout)
         return handle
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[bool]:
+    """Hold a side file for as long as the block runs: True where nobody else does. Never waits; where the process dies
+    the operating system lets go of it.
+
+    Raises:
+        StorageReadOnly: the side file cannot be opened for writing.
+    """
+    try:
+        handle = path.open("ab")
+    except OSError as exc:
+        raise StorageReadOnly(f"{path} cannot be written: {exc.strerror}.") from exc
+    try:
+        portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.exceptions.LockException:
+        handle.close()
+        yield False
+        return
+    _HELD.add(handle)
+    try:
+        yield True
+    finally:
+        _HELD.discard(handle)
+        _release(handle)
+
+
+def let_go_in_child() -> None:
+    """In the child of a fork: close what the parent holds, or its lock would last as long as the child."""
+    for handle in _HELD:
+        handle.close()
+    _HELD.clear()
+
+
+_HELD: Final[set[IO[bytes]]] = set()
 
 
 def _release(handle: IO[bytes]) -> None:

@@ -27,9 +27,14 @@ def config(folders: Sequence[Path] = ()) -> Config:
 
 def upgrade_to_head(conn: sa.Connection, folders: Sequence[Path] = ()) -> None:
     """Run every migration that the database lacks, on this connection and in its transaction."""
+    upgrade_to(conn, "head", folders)
+
+
+def upgrade_to(conn: sa.Connection, revision: str, folders: Sequence[Path] = ()) -> None:
+    """Run the migrations that the database lacks, up to a revision."""
     made = config(folders)
     made.attributes["connection"] = conn
-    command.upgrade(made, "head")
+    command.upgrade(made, revision)
     make_append_only(conn)
 
 

@@ -53,7 +53,7 @@ def prepare(store: Store, *, upgrade: bool | None = None, target: Target = _PACK
         if _revision(store) == target.revision:
             return
         with store.backend.creating() as conn:
-            found = _revision_on(conn)
+            found = revision_on(conn)
             if found is not None and found != target.revision:
                 _check_known(found, target)
                 if store.dialect == "postgresql" and not upgrade:
@@ -98,10 +98,11 @@ def _install(tx: Tx, store: Store, mode: str) -> InstallationRow:
 
 def _revision(store: Store) -> str | None:
     with store.engine.connect() as conn:
-        return _revision_on(conn)
+        return revision_on(conn)
 
 
-def _revision_on(conn: sa.Connection) -> str | None:
+def revision_on(conn: sa.Connection) -> str | None:
+    """The revision of a database; None where it has none of our tables."""
     if not sa.inspect(conn).has_table(VERSION_TABLE):
         return None
     found: str | None = conn.execute(sa.select(_VERSION.c.version_num)).scalar()

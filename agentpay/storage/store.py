@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from agentpay.clock import Clock
 from agentpay.errors import NestedWrite, StorageError
 from agentpay.ids import Ids, RandomIds
-from agentpay.storage.backends import POSTGRES_NOW, Backend, backend_for
+from agentpay.storage.backends import POSTGRES_NOW, Backend, Holding, backend_for
 from agentpay.storage.faults import connection_lost, may_run_again, translated, unreachable
 from agentpay.storage.tables import WriteRow
 from agentpay.storage.transaction import Tx
@@ -178,6 +178,14 @@ class Store:
             raise translated(exc) from exc
         finally:
             self._writing.now = False
+
+    def holding(self, name: str) -> Holding:
+        """Hold the work of a name, over all processes on this database, for as long as the block runs; see `Backend`.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._backend.holding(name)
 
     def close(self) -> None:
         """Close every connection; a private temporary database is removed."""

@@ -11,7 +11,11 @@ from agentpay.storage.types import Base, Sequence, UtcTime
 
 
 class InstallationRow(Base, table=True):
-    """One row: what this database is. Its secret makes provider keys and salted hashes."""
+    """One row: what this database is. Its secret makes provider keys and salted hashes.
+
+    `is_copy` says that these rows were copied from another database, by a backup or an import: the first program that
+    opens it begins a new `epoch`. `reconciled_epoch` is the last one in which everything open was looked up.
+    """
 
     __tablename__ = "installation"
     __table_args__ = (sa.CheckConstraint("one = 1", name="ck_installation_one"),)
@@ -20,6 +24,10 @@ class InstallationRow(Base, table=True):
     id: str
     secret: str = Field(repr=False)
     mode: str = "test"
+    is_copy: bool = False
+    epoch: int = 1
+    epoch_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    reconciled_epoch: int = 1
     created_at: datetime = Field(sa_type=UtcTime)
 
 
@@ -27,6 +35,7 @@ class WriteRow(Base, table=True):
     """One row a committed write: by it a COMMIT whose answer was lost is recognised, and time never runs back."""
 
     __tablename__ = "writes"
+    __table_args__ = ({"info": {"exported": False}},)
 
     seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
     id: str = Field(unique=True)

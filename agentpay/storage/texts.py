@@ -29,6 +29,11 @@ def put(tx: Tx, owner_id: str, kind: str, body: str | None) -> None:
     keep(tx, owner_id, kind, body)
 
 
+def erase(tx: Tx, owners: sa.Select[tuple[str]]) -> int:
+    """Erase every text of the things that a query names; returns how many there were."""
+    return tx.execute(sa.delete(_TEXTS).where(_TEXTS.c.owner_id.in_(owners))).rowcount
+
+
 def text_of(tx: Tx, owner_id: str, kind: str) -> str | None:
     """The text of a thing, or None where there is none or it was erased."""
     found: str | None = tx.scalar(sa.select(_TEXTS.c.body).where(_TEXTS.c.owner_id == owner_id, _TEXTS.c.kind == kind))

@@ -52,6 +52,11 @@ def news_of(tx: Tx, event_id: str) -> Sequence[Row]:
     return tx.all(sa.select(NEWS).where(_N.event_id == event_id).order_by(_N.position))
 
 
+def about(objects: sa.Select[tuple[str]]) -> sa.Select[tuple[str]]:
+    """The query for the ids of the events that tell of things that a query names."""
+    return sa.select(_N.event_id).where(_N.object_id.in_(objects)).distinct()
+
+
 def update_event(tx: Tx, event_id: str, **values: Any) -> None:
     """Change columns of an event."""
     tx.execute(sa.update(EVENTS).where(_E.id == event_id).values(**values))

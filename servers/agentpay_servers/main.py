@@ -19,6 +19,7 @@ from agentpay_servers.commands import (
     care,
     chain,
     customers,
+    database,
     payments,
     plans,
     policy,
@@ -26,6 +27,7 @@ from agentpay_servers.commands import (
     setup,
     usage,
     webhooks,
+    worker,
 )
 from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
@@ -35,7 +37,7 @@ _ORDER = (
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew", "chain", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
-    *("reconcile", "db", "audit", "doctor", "health", "capabilities"),
+    *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
 """As the help lists them: to begin with, to sell, to move money, to keep agents in bounds, to look after it."""
 
@@ -125,6 +127,7 @@ def _wrong_call(error: typer.TyperException) -> int:
 
 
 for module in (
-    serve, setup, plans, customers, usage, payments, webhooks, approvals, approvers, policy, agents, chain, care
-):  # fmt: skip
+    *(serve, setup, plans, customers, usage, payments, webhooks),
+    *(approvals, approvers, policy, agents, chain, care, worker, database),
+):
     module.register(app)

@@ -179,6 +179,17 @@ def readable(value: Any) -> str:
     return escaped(str(value))
 
 
+def duration(length: timedelta | None) -> str:
+    """How long something is, in the two largest units that it has."""
+    left = 0 if length is None else int(length.total_seconds())
+    parts: list[str] = []
+    for name, seconds in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, seconds)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
 def money(amount: Decimal, currency: str) -> str:
     """An amount with its currency."""
     return f"{amount:f} {currency}"

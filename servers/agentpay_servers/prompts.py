@@ -48,6 +48,15 @@ def known_secret(name: str) -> str:
     given = load_settings().approver_secret
     if given is not None:
         return given.get_secret_value()
+    return typed_secret(name)
+
+
+def typed_secret(name: str) -> str:
+    """The secret of an approver, asked for.
+
+    Raises:
+        ConfigurationError: there is no terminal.
+    """
     _need_terminal(f"The secret of {name} is asked for on a terminal.")
     return getpass.getpass(f"Secret of {name} (not shown): ")
 

@@ -51,7 +51,7 @@ def reader(database_url: str | None) -> PaymentManager:
     Raises:
         ConfigurationError: there is no such database; none is made.
     """
-    _must_exist(database_url)
+    must_exist(database_url)
     return manager(database_url)
 
 
@@ -63,7 +63,7 @@ def desk(database_url: str | None) -> Desk:
     """
     from agentpay.manager.operations import Desk
 
-    _must_exist(database_url)
+    must_exist(database_url)
     return Desk(database_url)
 
 
@@ -106,7 +106,12 @@ def sqlite_file(database_url: str | None) -> Path | None:
     return Path(url.database).absolute()
 
 
-def _must_exist(database_url: str | None) -> None:
+def must_exist(database_url: str | None) -> None:
+    """Refuse a SQLite file that is not there.
+
+    Raises:
+        ConfigurationError: there is no such database; none is made.
+    """
     path = sqlite_file(database_url)
     if path is not None and not path.exists():
         raise ConfigurationError(

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from mutants import Mutant
-from mutants.policies import MUTANTS
+from mutants import Mutant, engine, policies
 
+MUTANTS: Final = (*policies.MUTANTS, *engine.MUTANTS)
 ROOT: Final = Path(__file__).parents[2]
 FLOORS: Final = ("policies", "tools", "servers")
 """The folders that hold one package each; the engine's own is the package `agentpay` of the repository itself."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agentpay.clock import Clock
 from agentpay.storage import Store
-from agentpay.storage.backends import Backend, backend_for
+from agentpay.storage.backends import Backend, Holding, backend_for
 from agentpay.storage.transaction import Dialect
 
 
@@ -54,6 +54,9 @@ class FaultyBackend:
 
     def creating(self) -> AbstractContextManager[sa.Connection]:
         return self._inner.creating()
+
+    def holding(self, name: str) -> Holding:
+        return self._inner.holding(name)
 
     def read_time(self, conn: sa.Connection) -> datetime:
         return self._inner.read_time(conn)

@@ -35,7 +35,10 @@ class ScriptedProvider(Plain):
     mode: Mode = "test"
     consistent: bool = True
     refunds: bool = True
+    replay: bool = False
+    key_life: timedelta | None = None
     sent: list[Request] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     asked: list[Reference] = field(default_factory=list)
 
     def capabilities(self) -> Capabilities:
@@ -44,6 +47,8 @@ class ScriptedProvider(Plain):
             payees=frozenset({"self"}),
             lease=timedelta(seconds=10),
             consistent_lookup=self.consistent,
+            replay=self.replay,
+            key_life=self.key_life,
             refunds=self.refunds,
             partial_refunds=self.refunds,
         )
@@ -75,5 +80,6 @@ class ScriptedProvider(Plain):
 
     def _answer(self, steps: Steps) -> Outcome:
         self.sent.append(steps.request)
+        self.keys.append(steps.key)
         answer = self.answers.pop(0) if self.answers else Succeeded(f"ok-{len(self.sent)}")
         return answer(steps) if callable(answer) else answer

@@ -41,7 +41,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         **_codes("denied", "nothing_done", "PAYMENT_REQUIRED", "USAGE_LIMIT_EXCEEDED", "SUBSCRIPTION_EXPIRED"),
         **_codes("denied", "nothing_done", "FEATURE_NOT_AVAILABLE", "CREDITS_EXHAUSTED"),
         **_codes("conflict", "nothing_done", "CONFLICT", "IDEMPOTENCY_CONFLICT", "ALREADY_SUBSCRIBED"),
-        **_codes("conflict", "nothing_done", "RESERVATION_CLOSED", "REFUND_REFUSED"),
+        **_codes("conflict", "nothing_done", "RESERVATION_CLOSED", "REFUND_REFUSED", "RECONCILE_FIRST"),
         **_codes("duplicate", "nothing_done", "DUPLICATE_SUSPECTED"),
         **_codes("declined", "outcome", "PAYMENT_DECLINED"),
         **_codes("declined", "none", "PAYMENT_FAILED"),
@@ -51,7 +51,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         **_codes("internal", "none", "INTERNAL", "CONFIGURATION_INVALID", "POLICY_INVALID", "POLICY_NOT_ACTIVE"),
         **_codes("internal", "none", "MODE_MISMATCH", "APPROVER_SECRET_EXPOSED", "STORAGE_ERROR", "STORAGE_BUSY"),
         **_codes("internal", "none", "STORAGE_READ_ONLY", "STORAGE_FULL", "STORAGE_CORRUPT", "SCHEMA_OUTDATED"),
-        **_codes("internal", "none", "SCHEMA_NEWER", "CLOCK_WENT_BACK", "NESTED_WRITE"),
+        **_codes("internal", "none", "SCHEMA_NEWER", "CLOCK_WENT_BACK", "NESTED_WRITE", "IMPORT_INVALID"),
     }
 )
 

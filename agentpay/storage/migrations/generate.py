@@ -7,8 +7,6 @@ Read what it wrote and format it: it is frozen once it is released. Then set `RE
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -20,10 +18,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel.sql.sqltypes import AutoString
 
-import agentpay
+from agentpay.storage.metadata import models
 from agentpay.storage.migrate import config, upgrade_to_head
 from agentpay.storage.schema import VERSION_TABLE
-from agentpay.storage.types import Base, UtcTime, with_conditions
+from agentpay.storage.types import UtcTime
 
 _FILE: Final = '''"""{title}"""
 
@@ -41,14 +39,6 @@ depends_on = None
 def upgrade() -> None:
     {body}
 '''
-
-
-def models() -> sa.MetaData:
-    """What the `tables` modules of every domain say."""
-    for found in pkgutil.walk_packages(agentpay.__path__, "agentpay."):
-        if found.name.endswith(".tables"):
-            importlib.import_module(found.name)
-    return with_conditions(Base.metadata)
 
 
 def write(revision: str, title: str, folder: Path) -> Path:

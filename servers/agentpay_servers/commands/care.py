@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentpay_servers.commands import group
-from agentpay_servers.output import Column, Listing, hint, print_json, print_line, print_record, readable, row_data
+from agentpay_servers.output import (
+    Column,
+    Listing,
+    duration,
+    hint,
+    print_json,
+    print_line,
+    print_record,
+    readable,
+    row_data,
+)
 from agentpay_servers.session import AsJson, DatabaseUrl, desk, not_in_order, reader
 
 if TYPE_CHECKING:
@@ -60,7 +70,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reconcile(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Ask the providers about every payment that is not final. It looks up, and never starts anything."""
+    """Ask the providers about every payment that is not final. It looks up, and never starts anything new."""
     with reader(database_url) as engine:
         report = engine.reconcile()
     print_record(_RECONCILED, report, as_json)
@@ -124,8 +134,15 @@ def health(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         print_json(_health_data(found))
     else:
         Listing(_HEALTH, _health_rows(found)).print(False)
+        if found.late:
+            hint(
+                f"warning: ALARM: {found.late} payments moved money late, after their hold was let go: agentpay doctor"
+            )
         if found.oldest_unknown is not None:
-            hint(f"warning: an outcome is unknown since {readable(found.oldest_unknown)}; next: agentpay reconcile")
+            since, age = readable(found.oldest_unknown), duration(found.oldest_unknown_age)
+            hint(f"warning: an outcome is unknown since {since}, for {age}; next: agentpay reconcile")
+        if found.halted_epoch is not None:
+            hint(f"warning: a restored copy, in its epoch {found.halted_epoch}: agents are halted; see agentpay doctor")
     if not found.ok:
         raise not_in_order()
 
@@ -138,6 +155,9 @@ def _health_data(found: SystemHealth) -> dict[str, object]:
         "policy": None if found.policy is None else row_data(_POLICY, found.policy),
         "providers": {name: {"ok": one.ok, "detail": one.detail} for name, one in found.providers.items()},
         "oldest_unknown": found.oldest_unknown,
+        "oldest_unknown_seconds": found.oldest_unknown_age,
+        "halted_epoch": found.halted_epoch,
+        "late": found.late,
     }
 
 

@@ -18,9 +18,10 @@ _LATEST: Final = 10
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    customers = group(app, "customers", "Who buys: list, link.")
+    customers = group(app, "customers", "Who buys: list, link, erase.")
     customers.command("list")(list_customers)
     customers.command("link")(link)
+    customers.command("erase")(erase)
     app.command()(subscribe)
     app.command()(status)
 
@@ -51,6 +52,18 @@ def link(
         engine.link_customer(customer, provider, reference)
     data = {"customer": customer, "provider": provider, "reference": reference}
     answer(as_json, data, f"{customer} is {reference} at {provider}.")
+
+
+def erase(customer: Customer, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Erase who a customer is, for good. What was paid stays, and books and audit stay valid.
+
+    Refused while a subscription lives or a payment is open. Erasing again changes nothing.
+    """
+    with reader(database_url) as engine:
+        done = engine.erase_customer(customer)
+    data = {"customer_id": done.customer_id, "already": done.already, "texts": done.texts}
+    text = "was erased before" if done.already else f"is erased, with {done.texts} texts"
+    answer(as_json, data, f"{customer} {text}; in the books stays {done.customer_id}.")
 
 
 def subscribe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -12,7 +12,11 @@ from agentpay_servers.columns import DISPUTES, PAYMENTS, REFUNDS, SUBSCRIPTIONS
 from agentpay_servers.commands import group
 from agentpay_servers.commands.customers import Customer
 from agentpay_servers.output import Column, Listing, hint, print_json, print_record, row_data
+from agentpay_servers.prompts import known_secret, typed_secret
 from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, manager, reader
+
+if TYPE_CHECKING:
+    from agentpay.payments.resolving import Resolution
 
 PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT", help="The id of the payment.")]
 
@@ -24,12 +28,13 @@ _RENEWALS = tuple(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    payments = group(app, "payments", "Payments: list, show, verify, continue, speed up.")
+    payments = group(app, "payments", "Payments: list, show, verify, continue, speed up, resolve.")
     payments.command("list")(list_payments)
     payments.command("show")(show)
     payments.command("verify")(verify)
     payments.command("continue")(go_on)
     payments.command("speed-up")(speed_up)
+    payments.command("resolve")(resolve)
     app.command()(charge)
     app.command()(refund)
     app.command()(renew)
@@ -94,6 +99,40 @@ def speed_up(
         made = engine.speed_up(payment)
     columns: Sequence[Column[Any]] = REFUNDS if payment.startswith("ref_") else PAYMENTS
     print_record(columns, made, as_json)
+
+
+def resolve(
+    payment: Annotated[str, typer.Argument(metavar="ID", help="The id of the payment or refund.")],
+    outcome: Annotated[str, typer.Option("--as", metavar="OUTCOME", help="succeeded or not-sent.")],
+    evidence: Annotated[str, typer.Option(metavar="TEXT", help="By what you know it, such as a line of a statement.")],
+    approver: Annotated[str, typer.Option("--approver", metavar="NAME", help="Who says so.")],
+    second: Annotated[
+        str | None, typer.Option("--second", metavar="NAME", help="Who says so too: needed where two are enrolled.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="ID", help="The provider's own id of the movement: a refund needs it.")
+    ] = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say what became of a payment or refund that stays unknown, by evidence of your own.
+
+    The provider is asked once more first. Asks for the approvers' secrets; without a terminal the first is taken from
+    AGENTPAY_APPROVER_SECRET, and the second must type.
+    """
+    with reader(database_url) as engine:
+        resolved = engine.resolve_payment(
+            payment,
+            outcome="not_sent" if outcome == "not-sent" else cast("Resolution", outcome),
+            evidence=evidence,
+            approver=approver,
+            secret=known_secret(approver),
+            second=second,
+            second_secret=None if second is None else typed_secret(second),
+            reference=reference,
+        )
+    columns: Sequence[Column[Any]] = REFUNDS if payment.startswith("ref_") else PAYMENTS
+    print_record(columns, resolved, as_json)
 
 
 def charge(

@@ -1,4 +1,4 @@
-"""`agentpay init` and `agentpay db`: an installation begun, and its database kept in step."""
+"""`agentpay init`: an installation begun."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from typing import Annotated
 
 import typer
 
-from agentpay_servers.commands import group
-from agentpay_servers.output import answer, hint, print_json, print_line
-from agentpay_servers.session import AsJson, DatabaseUrl, desk
+from agentpay_servers.output import hint, print_json, print_line
+from agentpay_servers.session import AsJson, DatabaseUrl
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(init)
-    database = group(app, "db", "The database: upgrade, accept-clock.")
-    database.command("upgrade")(upgrade)
-    database.command("accept-clock")(accept_clock)
 
 
 def init(
@@ -48,24 +44,3 @@ def init(
         print_line("Everything was there already; nothing was changed.")
     for text in done.hints:
         hint(f"next: {text}")
-
-
-def upgrade(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Bring the database to the revision of this program. Make a backup first."""
-    from agentpay.settings import load_settings
-    from agentpay.storage.schema import REVISION, prepare
-    from agentpay.storage.store import Store
-
-    store = Store(load_settings(database_url=database_url).database_url)
-    try:
-        prepare(store, upgrade=True)
-    finally:
-        store.close()
-    answer(as_json, {"revision": REVISION}, f"The database has revision {REVISION}, which this program works with.")
-
-
-def accept_clock(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Accept that the clock is behind what the database has seen: the past was the mistake. It is audited."""
-    with desk(database_url) as people:
-        people.accept_clock()
-    answer(as_json, {"accepted": True}, "The clock is accepted as it is now.")

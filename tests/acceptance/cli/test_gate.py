@@ -173,3 +173,14 @@ def test_the_printed_configuration_is_absolute(cli: Cli, here: Path) -> None:
     remote = cli("mcp", "--agent", "a", "--print-config", AGENTPAY_DATABASE_URL="postgresql://me:hidden@db/pay")
     assert "hidden" not in remote.out
     assert "The password is left out" in remote.err
+
+
+def test_people_resolve_what_stays_unknown(cli: Cli, manager: PaymentManager) -> None:
+    known = manager.charge("alice", "5.00", "USD", idempotency_key="k")
+    call = ("payments", "resolve", known.id, "--as", "not-sent", "--evidence", "the bank says so", "--approver")
+    assert "only what is unknown" in cli(*call, "owner", code=1, AGENTPAY_APPROVER_SECRET=SECRET).err
+    assert "APPROVER_REFUSED" in cli(*call, "owner", code=1, AGENTPAY_APPROVER_SECRET="wrong secret here").err
+    assert "on a terminal" in cli(*call, "owner", code=2).err
+    assert "on a terminal" in cli(*call, "owner", "--second", "bob", code=2, AGENTPAY_APPROVER_SECRET=SECRET).err
+    wrong = cli(*call[:4], "declined", *call[5:], "owner", code=2, AGENTPAY_APPROVER_SECRET=SECRET)
+    assert "succeeded, not_sent" in wrong.err

@@ -18,6 +18,7 @@ from agentpay.manager import PaymentManager
 from agentpay.principal import SYSTEM
 from agentpay.spending import approvers
 from agentpay.storage import Store, Tx
+from agentpay.storage.types import to_micros
 from integration.doctor.story import POLICY, SECRET, Story
 from integration.doctor.test_checks import planted
 
@@ -86,6 +87,51 @@ def test_a_file_that_all_can_read_is_a_warning(store: Store) -> None:
     path.chmod(0o644)
     path.parent.chmod(0o700)
     assert not [warning for warning in examine(store).warnings if "Every user" in warning]
+
+
+def test_books_of_the_mock_that_all_can_read_are_a_warning(store: Store) -> None:
+    if store.dialect == "postgresql":
+        return
+    path = store.backend.path  # type: ignore[attr-defined]
+    books = path.with_name(f"{path.name}.mock.db")
+    path.parent.chmod(0o755)
+    path.chmod(0o600)
+    books.touch(0o644)
+    books.chmod(0o644)
+    assert [warning for warning in examine(store).warnings if f"read {books}" in warning]
+    books.chmod(0o600)
+    assert not [warning for warning in examine(store).warnings if "Every user" in warning]
+
+
+def test_look_ups_that_nobody_makes_are_a_warning(story: Story) -> None:
+    """While outcomes are unknown: overdue for more than an hour, and no worker in that time."""
+    overdue = "UPDATE attempts SET outcome = 'unknown', next_check_at = {0} WHERE subject_id = '{{paid}}'"
+    row = (
+        "INSERT INTO worker_jobs (name, worker, ran_at, ended_at, due_at, failures) VALUES"
+        " ('reconcile', 'host:1', {0}, {0}, {0}, 0)"
+    )
+    now = to_micros(story.clock.now())
+    long_ago, lately = now - 7_200_000_000, now - 60_000_000
+    for plant, told in (
+        ([overdue.format(long_ago)], ["a worker ran never"]),
+        ([overdue.format(long_ago), row.format(long_ago)], ["a worker ran last at"]),
+        ([overdue.format(long_ago), row.format(lately)], []),
+        ([overdue.format(lately)], []),
+    ):
+        with planted(story, plant) as tx:
+            found = [line for line in of_rows(tx) if line.startswith("Outcomes are unknown")]
+        assert [words for words in told if words in "".join(found)] == told
+        assert len(found) == len(told)
+
+
+def test_a_job_that_fails_again_and_again_is_a_warning(story: Story) -> None:
+    plant = (
+        "INSERT INTO worker_jobs (name, worker, ended_at, due_at, failures, fault) VALUES"
+        " ('renewals', 'host:1', 1, 1, {0}, 'KeyError')"
+    )
+    for failures, told in ((2, 0), (3, 1)):
+        with planted(story, [plant.format(failures)]) as tx:
+            assert len([line for line in of_rows(tx) if "renewals has failed 3 times" in line]) == told
 
 
 def test_a_gate_that_the_agent_could_edit_is_a_warning(store: Store, ids: Ids) -> None:

@@ -204,7 +204,8 @@ def test_a_second_step_that_was_lost_leaves_what_was_begun_and_can_be_continued(
     shared.manager.continue_payment(payment.id)
     shared.later(seconds=2)
     shared.manager.reconcile()
-    assert shared.moved() - before in (0, 1333)
+    assert shared.manager.get_payment(payment.id).status == "requires_action"  # lost again, and the order still stands
+    assert shared.moved() == before
 
 
 def test_reconcile_never_starts_anything(shared: Bench, ana: str) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from agentpay.errors import ApproverLocked, PolicyDenied
 from agentpay.payments.models import Payment
+from agentpay.spending import approvals
+from agentpay.spending.models import Ask
+from agentpay.spending.tables import ApprovalRow
+from agentpay.storage.types import table
+from agentpay_policies.decisions import Request
+from agentpay_policies.money import Money
 from support.bench import PEOPLE, SECRET, Bench, asking, capped, code_of, policy, tally, violations_of
 from support.bench_fixtures import MakeBench
 from support.parallel import run_threads
@@ -121,6 +129,29 @@ def test_an_approval_is_for_its_own_key_amount_and_customer(asked: Bench) -> Non
     assert charge(asked).status == "succeeded"
     asked.later(days=2)
     assert charge(asked, "50.00", "other").status == "approval_required"
+
+
+def test_what_it_held_itself_is_not_counted_against_it(make_bench: MakeBench) -> None:
+    bench = make_bench(policy=policy({"bot": capped("100.00 USD") | asking()}, approvers=PEOPLE))
+    bench.enrol("alice")
+    parked = bench.bot.charge("ana", "60.00", "USD", description="x", idempotency_key="k")
+    bench.approve(parked.approval_id)
+    assert bench.bot.charge("ana", "60.00", "USD", description="x", idempotency_key="k").status == "succeeded"
+    assert bench.bot.get_budget().can_spend_now[0].amount.amount == Decimal("40.00")
+
+
+def test_an_approval_is_for_the_very_effect_that_people_saw(asked: Bench) -> None:
+    parked = asked.bot.charge("ana", "30.00", "USD", description="x", idempotency_key="k")
+    asked.approve(parked.approval_id)
+
+    def given(digest: str) -> bool:
+        request = Request(tool="charge", agent="bot", operation="charge", money=Money("30.00", "USD"))
+        ask = Ask(request, parked.id, "charge", "k", digest, "cus_x", "mock")
+        return asked.engine.store.read(lambda tx: approvals.given(tx, ask, tx.now())) is not None
+
+    (row,) = asked.rows(sa.select(table(ApprovalRow)))
+    assert given(row.digest)
+    assert not given(row.digest[:-1] + ("0" if row.digest[-1] != "0" else "1"))
 
 
 def test_what_was_not_sent_gives_the_approval_back_until_it_expires(make_bench: MakeBench) -> None:

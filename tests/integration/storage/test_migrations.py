@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,18 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from agentpay.storage import Store
+from agentpay.storage.metadata import models
 from agentpay.storage.migrations import generate
 from agentpay.storage.schema import REVISION, VERSION_TABLE, prepare
 from agentpay.storage.triggers import APPEND_ONLY, make_append_only
-
-_POSTGRES = (
-    "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
-    " WHERE table_schema = 'public'",
-    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-    " WHERE connamespace = 'public'::regnamespace",
-    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
-)
+from integration.storage.schemas import schema_of
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def test_what_is_migrated_is_what_the_models_say(migrated: Store) -> None:
         context = MigrationContext.configure(
             conn, opts={"include_object": _ours, "compare_type": _differs, "version_table": VERSION_TABLE}
         )
-        assert compare_metadata(context, generate.models()) == []
+        assert compare_metadata(context, models()) == []
 
 
 def test_what_is_migrated_is_what_the_models_would_make(migrated: Store, databases: Any, dialect: Any) -> None:
@@ -51,9 +43,9 @@ def test_what_is_migrated_is_what_the_models_would_make(migrated: Store, databas
     url = databases.create(dialect, empty=True)
     made = Store(url)
     with made.backend.creating() as conn:
-        generate.models().create_all(conn)
+        models().create_all(conn)
         make_append_only(conn)
-    assert _schema(migrated) == _schema(made)
+    assert schema_of(migrated) == schema_of(made)
     made.close()
     databases.drop(url)
 
@@ -84,7 +76,7 @@ def test_a_database_that_is_up_to_date_is_opened_without_alembic(migrated: Store
 
 def test_a_migration_is_generated_for_what_the_models_say_more(tmp_path: Path, monkeypatch: Any) -> None:
     more = sa.MetaData()
-    for table in generate.models().tables.values():
+    for table in models().tables.values():
         table.to_metadata(more)
     more.tables["payments"].append_column(sa.Column("note", sa.String))
     monkeypatch.setattr(generate, "models", lambda: more)
@@ -108,27 +100,3 @@ def _differs(context: MigrationContext, _column: object, _model: object, found: 
 
 def _named(kind: Any, dialect: Any) -> str:
     return str(kind.dialect_impl(dialect).compile(dialect=dialect))
-
-
-def _schema(store: Store) -> set[tuple[object, ...]]:
-    """Everything that the database says of its schema, but for the marks of who made it."""
-    with store.engine.connect() as conn:
-        if store.dialect == "postgresql":
-            rows = {tuple(row) for query in _POSTGRES for row in conn.exec_driver_sql(query).all()}
-            return {row for row in rows if row[0] != "agentpay_revision"}
-        rows = conn.exec_driver_sql("SELECT tbl_name, name, sql FROM sqlite_master").all()  # type: ignore[assignment]
-        return {(table, name, _clauses(sql)) for table, name, sql in rows if table != "agentpay_revision"}
-
-
-def _clauses(sql: str | None) -> tuple[str, ...]:
-    """The clauses of a statement, whose order in a table does not matter: what stands between commas that are in no
-    inner parentheses."""
-    head, _, body = re.sub(r"[\s\"]+", " ", sql or "").partition("(")
-    clauses, depth = [""], 0
-    for letter in body:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            clauses.append("")
-        else:
-            clauses[-1] += letter
-    return (head, *sorted(" ".join(clause.split()).removesuffix(" )") for clause in clauses))

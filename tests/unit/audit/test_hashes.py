@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from agentpay.audit.hashes import body_of, lock_number, row_hash, salted, seal_hash
+from agentpay.audit.hashes import body_of, row_hash, salted, seal_hash
+from agentpay.storage.lock import lock_number
 
 AT = datetime(2026, 1, 31, 10, tzinfo=UTC)
 

@@ -9,7 +9,6 @@ from unit.house.sources import FLOORS, modules, named, tree
 
 # File → (how many, why). A new one needs a place in this list, and so in a review.
 SEAMS = {
-    "agentpay/manager/background.py": (1, "background loop: it outlives a database that is away for a while"),
     "agentpay/manager/opening.py": (1, "the store is closed again whatever went wrong, and the error goes on"),
     "agentpay/manager/operations.py": (1, "provider call: a provider whose health raises does not answer"),
     "agentpay/manager/telling.py": (1, "callback: no payment fails because somebody was not told that it waits"),
@@ -18,6 +17,7 @@ SEAMS = {
     "agentpay/payments/speeding.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),
     "agentpay/providers/crypto/signers.py": (2, "a signer's exception may hold a key: its text goes no further"),
     "agentpay/webhooks/service.py": (2, "provider calls: what parse_webhook or poll raises proves nothing"),
+    "agentpay/worker/service.py": (1, "background loop: it outlives whatever a job raises"),
     "policies/agentpay_policies/evaluate.py": (1, "a policy that cannot be evaluated denies"),
     "servers/agentpay_servers/demo/scene.py": (1, "the temporary database is removed again, and the error goes on"),
     "servers/agentpay_servers/webhooks.py": (1, "web boundary: a crash is answered, without its stack trace"),
