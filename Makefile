@@ -1,6 +1,8 @@
 # make demo    makes .venv, installs AgentPay, and runs its main job
 # make test    the same environment, then every check: lint, types, imports, the wheel, the tests
+#
 # make test-live    against anvil, a real Ethereum node for tests; needs Node with npm
+# make test-langchain    the LangChain tests with the oldest and with the newest LangChain that installs
 #
 # Needs Python 3.11 or later with venv, and make. Another interpreter: make test PYTHON=python3.12
 
@@ -17,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-live lint format imports types wheel pytest mutants soak clean
+.PHONY: help demo test test-live lint format imports types wheel pytest test-langchain mutants bench soak clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -50,6 +52,20 @@ wheel: .venv-wheel/.installed
 # Prints NOT RUN where Node or anvil cannot be had; where CI is set, that is a failure.
 test-live: .venv/.dev
 	$(BIN)/python tests/live/run.py
+
+# Not part of make test, which runs with the pinned versions. The other ones are put before those in .venv; the newest
+# is whatever the index gives.
+LANGCHAIN_TESTS := tests/acceptance/langchain tests/acceptance/agents tests/acceptance/parity
+test-langchain: .venv/.dev
+	rm -rf .venv/langchain-oldest .venv/langchain-newest
+	$(BIN)/pip install -qq --no-deps --target .venv/langchain-oldest 'langchain-core==1.7.0' 'langchain==1.4.7'
+	PYTHONPATH=.venv/langchain-oldest LANGCHAIN_CORE=1.7.0 $(BIN)/python -m pytest -q -n $(WORKERS) $(LANGCHAIN_TESTS)
+	$(BIN)/pip install -qq --target .venv/langchain-newest 'langchain-core>=1.7,<2' 'langchain>=1.4.7,<2'
+	PYTHONPATH=.venv/langchain-newest $(BIN)/python -m pytest -q -n $(WORKERS) $(LANGCHAIN_TESTS)
+
+# What a decision costs after 10, 10 thousand and a million payments.
+bench: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.authorize
 
 # Deliberate faults of the policy language and the gate, each of which must make a test fail.
 mutants: .venv/.dev

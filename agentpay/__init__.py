@@ -39,6 +39,7 @@ if _TYPE_CHECKING:
         ValidationError,
     )
     from agentpay.manager import AgentHandle, PaymentManager
+    from agentpay.manager.asynchronous import AsyncAgentHandle, AsyncPaymentManager, AsyncReservation
     from agentpay.payments.models import Payment, Refund
     from agentpay.plans.models import BillingPeriod, Feature, PaymentPlan, PaymentType
     from agentpay.providers.registry import create_payment_provider
@@ -82,6 +83,7 @@ _FROM = {
         "ValidationError",
     ),
     "agentpay.manager": ("AgentHandle", "PaymentManager"),
+    "agentpay.manager.asynchronous": ("AsyncAgentHandle", "AsyncPaymentManager", "AsyncReservation"),
     "agentpay.payments.models": ("Payment", "Refund"),
     "agentpay.plans.models": ("BillingPeriod", "Feature", "PaymentPlan", "PaymentType"),
     "agentpay.providers.registry": ("create_payment_provider",),
@@ -105,6 +107,9 @@ __all__ = [
     "AgentPayError",
     "AlreadySubscribed",
     "Approval",
+    "AsyncAgentHandle",
+    "AsyncPaymentManager",
+    "AsyncReservation",
     "Bill",
     "BillingPeriod",
     "ConfigurationError",

@@ -222,9 +222,9 @@ class PaymentManager(Operations):
         """A payment as it stands in the database."""
         return self._engine.payments.get_payment(payment_id)
 
-    def list_payments(self, customer: str) -> tuple[Payment, ...]:
-        """All payments of a customer, the newest first."""
-        return self._engine.payments.list_payments(customer).items
+    def list_payments(self, customer: str, *, no_agents: bool = False) -> tuple[Payment, ...]:
+        """All payments of a customer, the newest first; with `no_agents` only those that no agent made."""
+        return self._engine.payments.list_payments(customer, no_agents=no_agents).items
 
     def verify_payment(self, payment_id: str) -> Payment:
         """A payment, after its provider was asked where it is not final."""

@@ -143,12 +143,20 @@ def look_alike(tx: Tx, row: Row, *, since: datetime) -> Row | None:
 
 
 def of_customer(
-    tx: Tx, customer_id: str, *, agent: str | None, limit: int | None, before: tuple[datetime, str] | None
+    tx: Tx,
+    customer_id: str,
+    *,
+    agent: str | None,
+    limit: int | None,
+    before: tuple[datetime, str] | None,
+    no_agents: bool = False,
 ) -> Sequence[Row]:
-    """A customer's payments, the newest first; an agent's own only, where one is named."""
+    """A customer's payments, the newest first; an agent's own only, where one is named; or those of no agent."""
     statement = sa.select(PAYMENTS).where(_P.customer_id == customer_id).order_by(_P.created_at.desc(), _P.id.desc())
     if agent is not None:
         statement = statement.where(_P.principal_kind == "agent", _P.principal_id == agent)
+    if no_agents:
+        statement = statement.where(_P.principal_kind != "agent")
     if before is not None:
         at, last = before
         earlier = sa.and_(_P.created_at == at, _P.id < last)  # no tuple: its parts would lose the column's own type

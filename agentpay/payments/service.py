@@ -186,9 +186,18 @@ class Payments:
         return self.store.read(read)
 
     def list_payments(
-        self, customer: str, *, agent: str | None = None, limit: int | None = None, cursor: str | None = None
+        self,
+        customer: str,
+        *,
+        agent: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        no_agents: bool = False,
     ) -> PaymentPage:
-        """A customer's payments, the newest first: all of them, or a page of at most `limit`."""
+        """A customer's payments, the newest first: all of them, or a page of at most `limit`.
+
+        With `agent` only that agent's; with `no_agents` only those that no agent made.
+        """
 
         def read(tx: Tx) -> PaymentPage:
             before = self._position(tx, cursor, agent)
@@ -196,7 +205,7 @@ class Payments:
             if known is None:
                 return PaymentPage((), None)
             wanted = None if limit is None else limit + 1
-            rows = queries.of_customer(tx, known.id, agent=agent, limit=wanted, before=before)
+            rows = queries.of_customer(tx, known.id, agent=agent, limit=wanted, before=before, no_agents=no_agents)
             shown = rows if limit is None else rows[:limit]
             more = shown[-1].id if len(rows) > len(shown) else None
             return PaymentPage(tuple(payment_view(tx, row) for row in shown), more)

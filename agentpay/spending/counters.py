@@ -6,8 +6,10 @@ whole minutes up to the next full hour, whole hours up to the next full day, and
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -20,6 +22,22 @@ from agentpay_policies.decisions import CounterKey, Reading, Sum
 _COUNTERS = table(CounterRow)
 _SUBJECTS = table(SubjectRow)
 _C = _COUNTERS.c
+
+_AT_ONCE: Final = 5_000
+_KEY: Final = tuple(column == sa.bindparam(column.key) for column in (_C.subject, _C.operation, _C.direction, _C.unit))
+"""The conditions on a counter's key. The two queries stand ready, since every decision runs one for each limit."""
+_EVER: Final = sa.select(sa.func.coalesce(sa.func.sum(_C.value), 0)).where(*_KEY, _C.grain == "lifetime")
+
+
+def _span(grain: str, *, ends: bool = True) -> sa.Select[tuple[int]]:
+    """The sum of a grain's buckets from one moment to another; every one is a range of the primary key."""
+    bounds = [_C.bucket >= sa.bindparam(f"{grain}_from", type_=_C.bucket.type)]
+    bounds += [_C.bucket < sa.bindparam(f"{grain}_to", type_=_C.bucket.type)] if ends else []
+    return sa.select(sa.func.sum(_C.value).label("value")).where(*_KEY, _C.grain == grain, *bounds)
+
+
+_PARTS: Final = sa.union_all(_span("minute"), _span("hour"), _span("day", ends=False)).subquery()
+_SINCE: Final = sa.select(sa.func.coalesce(sa.func.sum(_PARTS.c.value), 0))
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAINS: Final[dict[str, timedelta]] = {
@@ -100,8 +118,9 @@ def take_back(
 
 def total(tx: Tx, reading: Reading) -> int:
     """The sum of a reading, from few rows however many payments there were."""
-    return sum(int(tx.scalar(sa.select(sa.func.coalesce(sa.func.sum(_C.value), 0)).where(*where)) or 0)
-               for where in _conditions(reading))  # fmt: skip
+    start = reading.start
+    query, spans = (_EVER, {}) if start is None else (_SINCE, _spans(start))
+    return sum(int(tx.execute(query, [{**_columns(key), **spans}]).scalar_one()) for key in reading.keys)
 
 
 def detailed(tx: Tx, reading: Reading, held: int, now: datetime) -> Sum:
@@ -122,13 +141,30 @@ def detailed(tx: Tx, reading: Reading, held: int, now: datetime) -> Sum:
     return Sum(total=sum(value for _, _, value in found), held=held, buckets=tuple(found))
 
 
-def clear(tx: Tx) -> None:
-    """Forget every counter, before they are built anew from the holds."""
+def make_anew(tx: Tx, sums: Mapping[tuple[datetime, CounterKey], int]) -> None:
+    """Forget every counter, and make them of what was counted in each minute."""
     tx.execute(sa.delete(_COUNTERS))
+    values: dict[tuple[CounterKey, str, datetime], int] = defaultdict(int)
+    for (minute, key), value in sums.items():
+        for grain, bucket in buckets(minute).items():
+            values[key, grain, bucket] += value
+    filled = ((spot, value) for spot, value in values.items() if value)
+    while rows := list(islice(filled, _AT_ONCE)):
+        tx.execute(
+            sa.insert(_COUNTERS),
+            [{**_columns(key), "grain": grain, "bucket": at, "value": value} for (key, grain, at), value in rows],
+        )
 
 
 def _columns(key: CounterKey) -> dict[str, Any]:
     return {"subject": key.subject, "operation": key.operation, "direction": key.direction, "unit": key.unit}
+
+
+def _spans(start: datetime) -> dict[str, datetime]:
+    """From `start` on: minutes up to the next full hour, hours up to the next full day, and days from there."""
+    hour = _ceiled(start, _GRAINS["hour"])
+    day = _ceiled(hour, _GRAINS["day"])
+    return {"minute_from": start, "minute_to": hour, "hour_from": hour, "hour_to": day, "day_from": day}
 
 
 def _conditions(reading: Reading, coarsest: str = "day") -> list[tuple[sa.ColumnElement[bool], ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -15,7 +14,6 @@ from agentpay.spending.models import ActivePolicy
 from agentpay.spending.tables import PolicyRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
-from agentpay_policies.decisions import CounterKey
 from agentpay_policies.policy import Policy
 
 _POLICIES = table(PolicyRow)
@@ -85,12 +83,7 @@ def adopt(tx: Tx, policy: Policy, principal: Principal) -> ActivePolicy:
 
 def _count_anew(tx: Tx, policy: Policy) -> None:
     holds.move_to_paths(tx, policy.path)
-    counters.clear(tx)
-    by_minute: dict[datetime, dict[CounterKey, int]] = {}
-    for (minute, key), value in holds.rebuilt(tx, lambda hold: active.keys_under(policy, hold)).items():
-        by_minute.setdefault(minute, {})[key] = value
-    for minute, values in by_minute.items():
-        counters.add(tx, values, minute)
+    counters.make_anew(tx, holds.rebuilt(tx, lambda hold: active.keys_under(policy, hold)))
 
 
 def _described(row: Row, *, changed: bool) -> ActivePolicy:

@@ -25,6 +25,7 @@ from agentpay_servers.commands import (
     policy,
     serve,
     setup,
+    tools,
     usage,
     webhooks,
     worker,
@@ -33,7 +34,7 @@ from agentpay_servers.output import hint
 from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 
 _ORDER = (
-    *("demo", "init", "mcp"),
+    *("demo", "init", "mcp", "tools"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
     *("payments", "charge", "refund", "renew", "chain", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
@@ -128,6 +129,6 @@ def _wrong_call(error: typer.TyperException) -> int:
 
 for module in (
     *(serve, setup, plans, customers, usage, payments, webhooks),
-    *(approvals, approvers, policy, agents, chain, care, worker, database),
+    *(approvals, approvers, policy, agents, tools, chain, care, worker, database),
 ):
     module.register(app)

@@ -6,10 +6,9 @@ agent; what is called all the same reaches the engine, which denies and audits i
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 from anyio import to_thread
@@ -19,11 +18,9 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult, TextContent, Tool, ToolAnnotations
 
 from agentpay.errors import AgentPayError
-from agentpay_policies.names import ToolName
-from agentpay_tools import CATALOG, AnySpec, Handle, ToolResult, run
+from agentpay_tools import CATALOG, AnySpec
+from agentpay_tools.calls import Manager, call
 from agentpay_tools.render import input_schema, output_schema
-
-logger = logging.getLogger("agentpay.mcp")
 
 INSTRUCTIONS: Final = (
     "AgentPay charges customers and spends money for one agent, behind a spending policy. "
@@ -36,16 +33,6 @@ INSTRUCTIONS: Final = (
 
 _MOST_THREADS: Final = 200
 """The SDK's own pool has 40: that many slow payments would delay a trivial read."""
-
-
-class Manager(Protocol):
-    """What the server needs of `agentpay.PaymentManager`."""
-
-    def for_agent(self, agent: str) -> Handle: ...
-
-    def tools_for(self, agent: str) -> frozenset[ToolName]: ...
-
-    def note_refusal(self, agent: str, tool: ToolName, error: AgentPayError) -> AgentPayError: ...
 
 
 class AgentPayServer(MCPServer[Any]):
@@ -90,23 +77,14 @@ class AgentPayServer(MCPServer[Any]):
         spec = CATALOG.get(name)
         if spec is None:
             return _unknown_tool()
-        result = await to_thread.run_sync(partial(self._run, spec, arguments), limiter=self._threads)
+        result = await to_thread.run_sync(
+            partial(call, self._manager, self._handle, spec, arguments), limiter=self._threads
+        )
         return CallToolResult(
             content=[TextContent(type="text", text=result.text)],
             structured_content=result.structured(),
             is_error=result.is_error,
         )
-
-    def _run(self, spec: AnySpec, arguments: dict[str, Any]) -> ToolResult:
-        note = partial(self._manager.note_refusal, self._agent)
-        return run(spec, self._handle, arguments, listed=self._is_listed(spec), note=note)
-
-    def _is_listed(self, spec: AnySpec) -> bool:
-        try:
-            return spec.name in self._manager.tools_for(self._agent)
-        except AgentPayError:
-            logger.exception("the policy could not be read")
-            return True  # it decides nothing: the engine will say what is wrong
 
 
 def serve_stdio(manager: Manager, agent: str) -> None:

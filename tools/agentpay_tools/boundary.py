@@ -99,6 +99,11 @@ def run(
         return _refusal(spec, crash, _money(spec, handle, args, crash))
 
 
+def refused(spec: AnySpec, error: AgentPayError) -> ToolResult:
+    """The refusal of a call that never reached the engine, as by a server that does not know for whom it speaks."""
+    return _refusal(spec, error, {})
+
+
 def _noted(spec: AnySpec, error: AgentPayError, note: Note | None) -> AgentPayError:
     if note is None:
         return error

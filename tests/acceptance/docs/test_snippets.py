@@ -50,7 +50,7 @@ def test_python_and_shell_run(page: Path, tmp_path: Path) -> None:
         if block.kind == "yaml" and (name := re.match(r"# ([\w-]+\.yaml)\b", block.text)):
             (tmp_path / name.group(1)).write_text(block.text, "utf-8")
     if text := program(page):
-        script = tmp_path / f"{page.stem}.py"
+        script = tmp_path / f"page_{page.stem}.py"  # not the name of a library: it would be imported instead
         script.write_text(text, "utf-8")
         run([sys.executable, "-W", "error", script.name], tmp_path, 0, page.name)
     calls = [call for block in blocks(page) if block.kind == "sh" for call in agentpay_calls(block)]

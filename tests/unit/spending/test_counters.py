@@ -47,7 +47,7 @@ def test_a_window_is_the_sum_of_what_lies_in_it(
     )
 
     def fill(tx: Tx) -> tuple[int, int]:
-        counters.clear(tx)
+        counters.make_anew(tx, {})
         for key, value, at, released in holds:
             counters.add(tx, {key: value}, at)
             if released:
@@ -71,7 +71,7 @@ def test_each_bucket_holds_its_moment(at: datetime) -> None:
 
 def test_a_sum_that_outgrows_the_column_is_refused_and_never_a_float(memory: Store) -> None:
     def fill(tx: Tx) -> None:
-        counters.clear(tx)
+        counters.make_anew(tx, {})
         for _ in range(2):
             counters.add(tx, {KEYS[0]: 8 * 10**18}, BASE)
 

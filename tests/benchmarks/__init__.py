@@ -1,0 +1,1 @@
+"""Programs that measure; `make bench` runs them. Quote ratios of one run: machines differ, and are noisy."""
