@@ -9,7 +9,7 @@ from datetime import datetime
 from agentpay.billing.purposes import SUBSCRIPTION
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import AgentPayError, Conflict, IdempotencyConflict, NotFound
+from agentpay.errors import AgentPayError, Conflict, IdempotencyConflict, NotFound, ValidationError
 from agentpay.ids import Ids
 from agentpay.payments.asks import ChargeAsk, Refused
 from agentpay.payments.models import Payment
@@ -18,6 +18,7 @@ from agentpay.payments.service import Payments
 from agentpay.plans.models import PaymentPlan
 from agentpay.plans.service import plan_of
 from agentpay.principal import Principal
+from agentpay.providers.base import ReturnUrls
 from agentpay.spending.gate import Gate
 from agentpay.spending.throttle import Throttle
 from agentpay.storage import keys
@@ -63,6 +64,39 @@ class Subscribing:
             return self._free(customer, plan, key, principal, body)
         payment = self.payments.charge(self._ask(customer, plan, price, key, provider, principal, body))
         return self._of_payment(payment)
+
+    def checkout(
+        self,
+        customer: str,
+        plan_id: str,
+        *,
+        urls: ReturnUrls,
+        description: str | None,
+        key: str,
+        provider: str | None,
+        principal: Principal,
+    ) -> Payment:
+        """A page on which the customer pays the first period; or answer a repeat of it. As `subscribe`, but for that.
+
+        Raises:
+            ValidationError: the plan is free.
+            ProviderUnsupported: the provider has no such page.
+        """
+        body = {
+            "customer": customer, "plan": plan_id, "provider": provider, "description": description,
+            "success_url": urls.success, "cancel_url": urls.cancel,
+        }  # fmt: skip
+        known = self.payments.repeat(principal, "checkout", key, body)
+        if known is not None:
+            return known
+        plan = self.store.read(lambda tx: plan_of(tx, plan_id))
+        price = Money(plan.price, plan.currency)
+        if price.minor == 0:
+            raise ValidationError(f"The plan {plan.id} is free: nothing is to be paid.", next_step="Use subscribe.")
+        ask = self._ask(customer, plan, price, key, provider, principal, body)
+        return self.payments.charge(
+            replace(ask, operation="checkout", checkout=urls, description=description or ask.description)
+        )
 
     def cancel(
         self,

@@ -7,12 +7,13 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from agentpay.customers.tables import CustomerLinkRow, CustomerRow
+from agentpay.customers.tables import CustomerLinkRow, CustomerRow, CustomerSetupRow
 from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 _CUSTOMERS = table(CustomerRow)
 _LINKS = table(CustomerLinkRow)
+_SETUPS = table(CustomerSetupRow)
 
 ERASED: Final = "\x7ferased:"
 """What stands in the place of an erased id begins so: no id can, since it has a character that nobody can see."""
@@ -74,6 +75,32 @@ def update_link(tx: Tx, customer_id: str, provider: str, reference: str, now: da
     tx.execute(changed.values(reference=reference, linked_at=now))
 
 
+def insert_setup(
+    tx: Tx, setup_id: str, *, customer_id: str, provider: str, method: str | None, urls: tuple[str, str], now: datetime
+) -> None:
+    """Insert a page that is to be made."""
+    tx.insert(
+        CustomerSetupRow,
+        id=setup_id,
+        customer_id=customer_id,
+        provider=provider,
+        method=method,
+        success_url=urls[0],
+        cancel_url=urls[1],
+        created_at=now,
+    )
+
+
+def setup(tx: Tx, setup_id: str) -> Row | None:
+    """The row of a page."""
+    return tx.first(sa.select(_SETUPS).where(_SETUPS.c.id == setup_id))
+
+
+def keep_page(tx: Tx, setup_id: str, *, reference: str, url: str) -> None:
+    """Keep where the page is."""
+    tx.execute(sa.update(_SETUPS).where(_SETUPS.c.id == setup_id).values(reference=reference, url=url))
+
+
 def lock(tx: Tx, customer_id: str) -> None:
     """Lock a customer's row until the end."""
     tx.lock(sa.select(_CUSTOMERS.c.id).where(_CUSTOMERS.c.id == customer_id))
@@ -87,10 +114,11 @@ def erased_as(tx: Tx, mark: str) -> str | None:
 
 
 def erase(tx: Tx, customer_id: str, mark: str) -> None:
-    """Put a mark in the place of the application's id, and remove what providers call the customer."""
+    """Put a mark in the place of the application's id, and remove what providers call the customer, and their pages."""
     nobody = f"{ERASED}{mark}:{customer_id}"
     tx.execute(sa.update(_CUSTOMERS).where(_CUSTOMERS.c.id == customer_id).values(external_id=nobody))
     tx.execute(sa.delete(_LINKS).where(_LINKS.c.customer_id == customer_id))
+    tx.execute(sa.delete(_SETUPS).where(_SETUPS.c.customer_id == customer_id))
 
 
 def _is(customer_id: str, provider: str) -> sa.ColumnElement[bool]:

@@ -28,3 +28,19 @@ class CustomerLinkRow(Base, table=True):
     provider: str = Field(primary_key=True)
     reference: str
     linked_at: datetime = Field(sa_type=UtcTime)
+
+
+class CustomerSetupRow(Base, table=True):
+    """A page of a provider's on which a customer is to save a payment method. `url` is none until there is a page."""
+
+    __tablename__ = "customer_setups"
+
+    id: str = Field(primary_key=True)
+    customer_id: str = Field(foreign_key="customers.id")
+    provider: str
+    method: str | None = None
+    success_url: str
+    cancel_url: str
+    reference: str | None = None
+    url: str | None = None
+    created_at: datetime = Field(sa_type=UtcTime)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from agentpay.billing.credits import CreditGrant
 from agentpay.billing.renewing import RenewalReport
 from agentpay.billing.usage_bills import Bill
 from agentpay.clock import Clock
-from agentpay.errors import AgentPayError
+from agentpay.errors import AgentPayError, ValidationError
 from agentpay.ids import Ids
 from agentpay.manager import background, epochs
 from agentpay.manager.agent import AgentHandle, charge_ask, note_refusal, refund_ask
@@ -25,6 +26,7 @@ from agentpay.payments.recovery import ReconcileReport
 from agentpay.plans.models import PaymentPlan
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import PaymentProvider
+from agentpay.providers.urls import return_urls
 from agentpay.storage.choices import Storage
 from agentpay.subscriptions.models import Subscription
 from agentpay.subscriptions.service import SubscriptionManager
@@ -34,6 +36,7 @@ from agentpay.webhooks.models import WebhookReceipt
 from agentpay_policies.money import Amount, Money
 from agentpay_policies.names import ToolName
 from agentpay_policies.policy import Policy
+from agentpay_policies.text import free_text
 
 
 class PaymentManager(Operations):
@@ -202,6 +205,54 @@ class PaymentManager(Operations):
             )
         )
 
+    def create_checkout(
+        self,
+        customer: str,
+        *,
+        plan: str | None = None,
+        amount: Amount | None = None,
+        currency: str | None = None,
+        success_url: str,
+        cancel_url: str,
+        description: str | None = None,
+        idempotency_key: str,
+        provider: str | None = None,
+    ) -> Payment:
+        """Make a page of the provider's on which the customer pays for a plan, or an amount; once per key.
+
+        The payment that is returned waits for the customer: send them to its `url`. A plan is subscribed to as by
+        `subscribe`: it gives nothing until the page is paid. The page shows the description. The addresses, to which
+        the customer comes back, are https, or http on this machine itself.
+
+        Raises:
+            ValidationError: a plan and an amount, or neither; a free plan; a wrong address.
+            ProviderUnsupported: the provider has no such page.
+            PlanUnknown, AlreadySubscribed, IdempotencyConflict, PaymentDeclined, NotSent: as for `subscribe`.
+        """
+        urls = return_urls(success_url=success_url, cancel_url=cancel_url)
+        if plan is not None:
+            if amount is not None or currency is not None:
+                raise ValidationError("A plan has its own price: name a plan, or an amount and its currency.")
+            title = None if description is None else free_text(description, "description")
+            return self._engine.subscribing.checkout(
+                customer, plan, urls=urls, description=title, key=idempotency_key, provider=provider, principal=OPERATOR
+            )
+        if amount is None or currency is None:
+            raise ValidationError("Name a plan, or an amount and its currency.")
+        ask = charge_ask(
+            OPERATOR,
+            customer,
+            amount,
+            currency,
+            description=description,
+            key=idempotency_key,
+            payee="self",
+            provider=provider,
+            method=None,
+            distinct_from=None,
+        )
+        return self._engine.payments.charge(replace(ask, operation="checkout", checkout=urls))
+
     def refund(
         self, payment_id: str, amount: Amount | None = None, *, idempotency_key: str, reason: str | None = None
     ) -> Refund:
@@ -266,7 +317,8 @@ class PaymentManager(Operations):
         return self._engine.subscriptions.is_subscribed(customer, plan)
 
     def reconcile(self, *, limit: int = 1000, seconds: float = 60.0) -> ReconcileReport:
-        """Ask the providers about everything that is not final. It looks up, and never starts anything new.
+        """Ask the providers about everything that is not final, and go on with what customers approved meanwhile. It
+        never starts anything new.
 
         At a provider whose look-ups prove nothing, the same request may go out again under the same key, while it is
         still allowed: see `agentpay.payments.replaying`.

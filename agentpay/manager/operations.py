@@ -17,6 +17,7 @@ from agentpay.customers.models import Customer
 from agentpay.errors import NotFound, ReconcileFirst
 from agentpay.ledger import service as ledger
 from agentpay.manager import epochs, erasing
+from agentpay.manager.customer_verbs import CustomerVerbs
 from agentpay.manager.erasing import Erasure
 from agentpay.manager.opening import PolicySource, open_engine, read_policy
 from agentpay.manager.simulating import Asked, Simulation, Wanted, simulate
@@ -68,7 +69,7 @@ class SystemHealth:
     late: int = 0
 
 
-class Operations:
+class Operations(CustomerVerbs):
     """What people do with an installation. No tool reaches any of it."""
 
     _engine: Engine
@@ -273,23 +274,6 @@ class Operations:
     def halts(self) -> tuple[Halt, ...]:
         """Who is halted, and why."""
         return self._engine.store.read(halts.halts)
-
-    def link_customer(self, customer: str, provider: str, reference: str) -> None:
-        """Keep what a provider calls a customer (such as `cus_…`), so that its saved method is charged, or its refunds
-        go where the customer said.
-
-        Raises:
-            ProviderUnknown: the provider is not enabled.
-            ValidationError: the reference is none.
-        """
-        self._engine.providers.get(provider).link(customer, reference)
-
-        def write(tx: Tx) -> None:
-            now = tx.now()
-            found = customers.ensure(tx, customer, ids=self._engine.ids, now=now)
-            customers.link(tx, found, provider, reference, now, OPERATOR)
-
-        self._engine.store.write(write)
 
     def list_customers(self, *, limit: int = 100, after: str | None = None) -> tuple[Customer, ...]:
         """Customers by their ids, from behind the one called `after`."""

@@ -12,10 +12,13 @@ from agentpay.billing.purposes import purposes
 from agentpay.billing.renewing import Renewing
 from agentpay.billing.subscribing import Subscribing
 from agentpay.billing.usage_bills import UsageBills
+from agentpay.customers import setups
+from agentpay.customers.setups import Setups
 from agentpay.errors import ConfigurationError
 from agentpay.ids import Ids, RandomIds
 from agentpay.manager import epochs
 from agentpay.manager.telling import Telling
+from agentpay.payments import queries as payment_queries
 from agentpay.payments.attempts import Attempts
 from agentpay.payments.opening import Opening
 from agentpay.payments.outside import Outside
@@ -33,6 +36,7 @@ from agentpay.spending.gate import Gate
 from agentpay.spending.throttle import Throttle
 from agentpay.storage.schema import install
 from agentpay.storage.store import Store
+from agentpay.storage.transaction import Tx
 from agentpay.subscriptions.service import SubscriptionManager
 from agentpay.usage.service import UsageTracker
 from agentpay.webhooks.applying import Applying
@@ -57,6 +61,7 @@ class Engine:
     usage_bills: UsageBills
     credits: Credits
     access: AccessService
+    setups: Setups
     telling: Telling
     webhooks: Webhooks
 
@@ -92,11 +97,12 @@ def wire(
     settling = Settling(ids, meanings)
     opening = Opening(ids, gate, throttle, attempts, providers, meanings)
     refunding = Refunding(ids, gate, throttle, attempts, providers)
-    # Webhooks come last and are told of what is sent: the one circle among the services.
+    # Webhooks are told of what is sent, and have payments continued: the one circle among the services.
     sending = Sending(store, attempts, settling, lambda attempt_id: webhooks.attempt_settled(attempt_id))
     replaying = Replaying(store, opening, refunding, sending, settling, monotonic)
     recovery = Recovery(store, providers, settling, replaying, monotonic)
-    webhooks = Webhooks(store, ids, providers, recovery, Applying(ids, settling, Outside(ids, settling)))
+    applying = Applying(ids, settling, Outside(ids, settling), owner_of_page)
+    webhooks = Webhooks(store, ids, providers, recovery, applying, lambda payment_id: payments.go_on(payment_id))
     payments = Payments(
         store=store,
         providers=providers,
@@ -125,6 +131,15 @@ def wire(
         usage_bills=UsageBills(store, ids, payments),
         credits=Credits(store, ids),
         access=AccessService(store, default_plan=default_plan),
+        setups=Setups(store, ids, providers),
         telling=telling,
         webhooks=webhooks,
     )
+
+
+def owner_of_page(tx: Tx, page: str) -> str | None:
+    """Our id of the customer who was given a page: one to save a method on, or the checkout of a plan, which keeps the
+    method too. None where it is no page of ours."""
+    if page.startswith("pay_"):
+        return payment_queries.customer_of(tx, page)
+    return setups.owner(tx, page)

@@ -14,7 +14,7 @@ from agentpay.customers.models import Customer
 from agentpay.errors import AgentPayError
 from agentpay.payments.models import Payment, Refund
 from agentpay.principal import Principal
-from agentpay.providers.base import Order, PaymentProvider, RefundOrder, Request
+from agentpay.providers.base import Order, PaymentProvider, RefundOrder, Request, ReturnUrls
 from agentpay.storage.transaction import Row, Tx
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
@@ -63,7 +63,7 @@ class ChargeAsk:
     of what is unbilled)."""
 
     principal: Principal
-    operation: Literal["charge", "subscribe", "renew", "bill_usage", "top_up"]
+    operation: Literal["charge", "subscribe", "renew", "bill_usage", "top_up", "checkout"]
     customer: str
     money: Money
     payee: Payee
@@ -78,11 +78,16 @@ class ChargeAsk:
     term: int = 1
     begin: Begin | None = None
     identity: Mapping[str, object] | None = None
+    checkout: ReturnUrls | None = None
 
     @property
     def body(self) -> Mapping[str, object]:
         """What is the same in every repeat of this operation."""
-        return self.identity or {
+        if self.identity:
+            return self.identity
+        urls = {} if self.checkout is None else {"urls": [self.checkout.success, self.checkout.cancel]}
+        return {
+            **urls,
             "customer": self.customer,
             "amount": str(self.money.minor),
             "currency": self.money.currency,

@@ -155,6 +155,7 @@ def reference_to(attempt: Row, reference: str | None) -> Reference:
         step=attempt.step,
         request=stored_request(attempt),
         reference=reference,
+        sent_at=attempt.sent_at,
     )
 
 

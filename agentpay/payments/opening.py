@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from agentpay.audit import log
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, DuplicateSuspected, IdempotencyConflict, PolicyDenied, Throttled
+from agentpay.errors import AgentPayError, Conflict, DuplicateSuspected, IdempotencyConflict, PolicyDenied, Throttled
 from agentpay.ids import Ids
 from agentpay.payments import queries
 from agentpay.payments.asks import ChargeAsk, Opened, Purpose, Refused, Stands, Started, effect_digest
@@ -23,7 +23,7 @@ from agentpay.payments.tables import PaymentRow
 from agentpay.payments.views import payment_view, refusal_of
 from agentpay.principal import Principal
 from agentpay.providers import limits
-from agentpay.providers.base import Order, PaymentProvider
+from agentpay.providers.base import Order, PaymentProvider, ReturnUrls
 from agentpay.providers.registry import Providers
 from agentpay.spending import approvals, requests
 from agentpay.spending.gate import Gate
@@ -148,6 +148,8 @@ class Opening:
         self._admit(tx, ask, now)
         provider = self.providers.get(ask.provider)
         limits.check(provider, ask.money, ask.payee, ask.method)
+        if ask.checkout is not None:
+            limits.check_checkout(provider)
         customer = customers.ensure(tx, ask.customer, ids=self.ids, now=now)
         purpose_id = ask.begin(tx, customer, payment_id, now) if ask.begin is not None else None
         rules = self.gate.enter(tx, ask.principal.id) if ask.principal.kind == "agent" else Rules()
@@ -244,6 +246,9 @@ class Opening:
         }
         tx.insert(PaymentRow, **facts, digest=effect_digest(facts, provider))
         texts.keep(tx, payment_id, "description", ask.description)
+        if ask.checkout is not None:
+            texts.keep(tx, payment_id, "success_url", ask.checkout.success)
+            texts.keep(tx, payment_id, "cancel_url", ask.checkout.cancel)
         return queries.payment(tx, payment_id)
 
     def again(self, tx: Tx, row: Row) -> Opened:
@@ -351,8 +356,14 @@ class _Known(AgentPayError):
 
 
 def order_of(tx: Tx, row: Row) -> Order:
-    """The order that a payment's row stands for. What reaches the payee is the memo that the policy makes, if any."""
+    """The order that a payment's row stands for. What reaches the payee is the memo that the policy makes, if any. Only
+    a checkout, which the operator alone makes, shows its description to the customer.
+
+    Raises:
+        Conflict: the addresses of a checkout were erased since.
+    """
     reference = customers.reference_of(tx, row.customer_id, row.provider)
+    checkout = _return_urls(tx, row)
     return Order(
         payment_id=row.id,
         customer=reference or row.customer_id,
@@ -360,7 +371,21 @@ def order_of(tx: Tx, row: Row) -> Order:
         payee=Payee.parse(row.payee),
         method=row.method,
         memo=texts.text_of(tx, row.id, "memo"),
+        checkout=checkout,
+        title=None if checkout is None else texts.text_of(tx, row.id, "description"),
+        linked=reference is not None,
+        recurring=row.plan is not None,
     )
+
+
+def _return_urls(tx: Tx, row: Row) -> ReturnUrls | None:
+    """Where the customer of a checkout comes back to. Without them it must not become a charge of a saved method."""
+    if row.operation != "checkout":
+        return None
+    success, cancel = (texts.text_of(tx, row.id, kind) for kind in ("success_url", "cancel_url"))
+    if success is None or cancel is None:
+        raise Conflict(f"The addresses of checkout {row.id} were erased.", next_step="Make a new checkout.")
+    return ReturnUrls(success, cancel)
 
 
 def stands(tx: Tx, row: Row, *, replayed: bool) -> Stands:

@@ -53,6 +53,12 @@ def refund(tx: Tx, refund_id: str, *, lock: bool = False) -> Row:
     return rows[0]
 
 
+def customer_of(tx: Tx, payment_id: str) -> str | None:
+    """Our id of the customer of a payment; None where there is no such payment."""
+    found: str | None = tx.scalar(sa.select(_P.customer_id).where(_P.id == payment_id))
+    return found
+
+
 def update_payment(tx: Tx, payment_id: str, **values: Any) -> None:
     """Change columns of a payment."""
     tx.execute(sa.update(PAYMENTS).where(_P.id == payment_id).values(**values))
@@ -198,6 +204,13 @@ def newest(tx: Tx, limit: int, status: str | None = None) -> Sequence[Row]:
     """The newest payments of all customers."""
     statement = sa.select(PAYMENTS).order_by(_P.created_at.desc(), _P.id.desc()).limit(limit)
     return tx.all(statement if status is None else statement.where(_P.status == status))
+
+
+def approved(tx: Tx, limit: int, providers: Sequence[str]) -> Sequence[str]:
+    """The payments whose newest attempt is pending at one of these providers: among them those to go on with."""
+    of = (_A.outcome == "pending", _A.subject_kind == "charge", _A.provider.in_(providers))
+    query = sa.select(_A.subject_id).where(*of, _A.next_check_at.is_not(None)).order_by(_A.next_check_at).limit(limit)
+    return [row.subject_id for row in tx.all(query)]
 
 
 def refunds_of(tx: Tx, payment_id: str) -> Sequence[Row]:

@@ -43,8 +43,10 @@ def _called(started: Started, steps: RecordedSteps) -> Outcome:
     provider = started.provider
     try:
         match started.order:
-            case Order() as order:
+            case Order(checkout=None) as order:
                 return provider.charge(order, steps)
+            case Order() as order:
+                return provider.checkout(order, steps)
             case RefundOrder() as order:
                 return provider.refund(order, steps)
         assert started.reference is not None, "what goes on has a reference"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agentpay.customers import service as customers
-from agentpay.errors import NotFound, StorageError
+from agentpay.errors import NotFound, PaymentFailed, PolicyDenied, ProviderError, StorageError
 from agentpay.payments import queries
 from agentpay.payments.asks import ChargeAsk, Opened, RefundAsk, Refused, Stands, Started
 from agentpay.payments.attempts import newest
@@ -23,7 +23,7 @@ from agentpay.payments.speeding import Speeding
 from agentpay.payments.views import payment_view, refund_view
 from agentpay.principal import SYSTEM, Principal
 from agentpay.providers.registry import Providers
-from agentpay.spending import approvals
+from agentpay.spending import approvals, halts
 from agentpay.spending.models import Approval
 from agentpay.storage import keys
 from agentpay.storage.store import Store
@@ -221,9 +221,40 @@ class Payments:
         return self.store.read(lambda tx: tuple(refund_view(tx, row) for row in queries.refunds_of(tx, payment_id)))
 
     def reconcile(self, *, limit: int = 20, seconds: float = 2.0, every: bool = False) -> ReconcileReport:
-        """Look up what is not final; see `recovery`."""
+        """Look up what is not final, see `recovery`; and go on with payments whose customers approved meanwhile."""
         self.expire_approvals()
-        return self.recovery.reconcile(limit=limit, seconds=seconds, every=every)
+        end = self.recovery.monotonic() + seconds
+        report = self.recovery.reconcile(limit=limit, seconds=seconds, every=every)
+        names = self.providers.names
+        for payment_id in self.store.read(lambda tx: queries.approved(tx, limit, names)):
+            if self.recovery.monotonic() > end:
+                break
+            self.go_on(payment_id)
+        return report
+
+    def go_on(self, payment_id: str) -> bool:
+        """Continue a payment whose customer approved it at a provider that gives the money only when it is asked for
+        then. False where there is nothing to go on with, or its agent is halted. Safe to repeat, from anywhere.
+
+        Raises:
+            NotFound: there is no such payment.
+        """
+        if not self.store.read(lambda tx: self._may_go_on(tx, payment_id)):
+            return False
+        try:
+            self.continue_payment(payment_id, SYSTEM)
+        except (PaymentFailed, ProviderError, PolicyDenied) as ended:  # how it ended is written down
+            logger.info("payment %s was continued: %s", payment_id, ended.code)
+        return True
+
+    def _may_go_on(self, tx: Tx, payment_id: str) -> bool:
+        row = queries.payment(tx, payment_id)
+        last = newest(queries.attempts(tx, payment_id))
+        if last is None or (row.status, last.outcome) != ("pending", "pending") or last.reference is None:
+            return False
+        if row.principal_kind == "agent" and halts.is_halted(tx, row.principal_id):
+            return False
+        return self.providers.get(row.provider).prepare_resume(last.reference) is not None
 
     def resolve(self, subject_id: str, word: Word) -> Payment | Refund:
         """Settle a payment or refund whose outcome is unknown by what people say; see `resolving`.

@@ -8,7 +8,7 @@ It may be told the same outcome any number of times, by the call itself, by a re
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -76,7 +76,7 @@ class Settling:
         now = tx.now(subject.updated_at, attempt.sent_at)
         self._keep_attempt(tx, attempt, outcome, now)
         step = states.after(subject.status, name)
-        if name == "succeeded" and subject.status == "succeeded":
+        if name == "succeeded" and subject.status == "succeeded" and not _counted(steps, attempt, outcome):
             self._moved_twice(tx, subject, parent, attempt, by, now)
         if isinstance(outcome, RequiresAction) and step.status == subject.status and parent is None:
             self._asked_again(tx, subject, outcome, now)
@@ -266,3 +266,11 @@ class Settling:
         }
         log.record(tx, principal=by, action=topic, object_id=row.id, data=data, at=now)
         outbox.tell(tx, topic, row.id, data, now)
+
+
+def _counted(steps: Sequence[Row], attempt: Row, outcome: Outcome) -> bool:
+    """Whether another request of the same payment has the same thing of the provider's as its success: one movement,
+    told twice, such as an order and its capture."""
+    reference = getattr(outcome, "reference", None)
+    others = (step for step in steps if step.id != attempt.id and step.outcome == "succeeded")
+    return any(step.reference == reference for step in others)

@@ -72,9 +72,10 @@ class ReturnUrls:
 
 @dataclass(frozen=True)
 class Order:
-    """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`), else
-    our opaque id; `memo` reaches the payee and is None unless the policy says otherwise. With `checkout` the customer
-    pays on the provider's page, and comes back to one of its addresses."""
+    """A charge as the provider gets it. `customer` is what the provider calls the customer (by `link_customer`) where
+    `linked` says so, else our opaque id; `memo` reaches the payee and is None unless the policy says otherwise. With
+    `checkout` the customer pays on the provider's page, which may show `title`, and comes back to one of its addresses.
+    `recurring`: later charges without the customer are meant to follow, so the page asks to keep the method."""
 
     payment_id: str
     customer: str
@@ -83,16 +84,20 @@ class Order:
     method: str | None = None
     memo: str | None = None
     checkout: ReturnUrls | None = None
+    title: str | None = None
+    linked: bool = False
+    recurring: bool = False
 
 
 @dataclass(frozen=True)
 class SetupOrder:
-    """A payment method that a customer is to save for later: no money moves. `customer` as in `Order`."""
+    """A payment method that a customer is to save for later: no money moves. `customer`, `linked` as in `Order`."""
 
     setup_id: str
     customer: str
     urls: ReturnUrls
     method: str | None = None
+    linked: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,13 +123,15 @@ class RefundOrder:
 
 @dataclass(frozen=True)
 class Reference:
-    """By what a provider may find an attempt again: its key, and the provider's own id where one came back."""
+    """By what a provider may find an attempt again: its key, the provider's own id where one came back, and when it was
+    sent, for providers whose lists go by time."""
 
     key: str
     kind: Literal["charge", "refund"]
     step: str
     request: Request
     reference: str | None = None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,11 @@ class PaymentProvider(Protocol):
         ...
 
     def prepare_resume(self, reference: str) -> Request | None:
-        """The request by which a payment goes on after its customer acted; None where a look-up does. Pure."""
+        """The request by which a payment goes on after its customer acted; None where a look-up does. Pure.
+
+        Where there is one, `Pending` with that reference says that the customer acted, and that it is for us to go on:
+        a reconcile does so.
+        """
         ...
 
     def charge(self, order: Order, steps: Steps) -> Outcome: ...
@@ -270,6 +281,37 @@ class SpeedsUp(Protocol):
 
         Raises:
             ProviderError: it was not replaced; the message says why.
+        """
+        ...
+
+
+@runtime_checkable
+class UsageMeter(Protocol):
+    """What a provider also has that bills usage by meters of its own."""
+
+    @property
+    def meter_key_life(self) -> timedelta:
+        """For how long one key counts once."""
+        ...
+
+    def report_usage(self, meter: str, customer: str, quantity: int, key: str) -> None:
+        """Tell a meter of usage; a key counts once. `customer` is what the provider calls them.
+
+        Raises:
+            ProviderError: it was not taken, or that is not known.
+        """
+        ...
+
+
+@runtime_checkable
+class CustomerPortal(Protocol):
+    """What a provider also has that shows a customer their own methods, invoices and payments on a page."""
+
+    def portal(self, customer: str, return_url: str) -> str:
+        """The address of the page, for a short time. `customer` is what the provider calls them.
+
+        Raises:
+            ProviderError: there is no page.
         """
         ...
 

@@ -33,6 +33,29 @@ def check(provider: PaymentProvider, money: Money, payee: Payee, method: str | N
         raise ProviderUnsupported(f"{money} is above the most that {provider.name} takes, {most}.")
 
 
+def check_checkout(provider: PaymentProvider) -> None:
+    """Check that the provider has a page on which a customer pays.
+
+    Raises:
+        ProviderUnsupported: it has none.
+    """
+    if not provider.capabilities().checkout:
+        raise ProviderUnsupported(f"{provider.name} has no checkout page.")
+
+
+def check_setup(provider: PaymentProvider, method: str | None = None) -> None:
+    """Check that the provider keeps methods of customers, and knows the one that is named.
+
+    Raises:
+        ProviderUnsupported: it keeps none, or not that one.
+    """
+    can = provider.capabilities()
+    if not can.saved_methods:
+        raise ProviderUnsupported(f"{provider.name} keeps no payment methods.")
+    if method is not None and method not in can.methods:
+        raise ProviderUnsupported(f"{provider.name} has no method {method[:60]!a}.")
+
+
 def fitting(provider: PaymentProvider, memo: str | None) -> str | None:
     """As much of a memo as the provider carries to the payee; None where it carries none."""
     return (memo or "")[: provider.capabilities().longest_memo].rstrip() or None

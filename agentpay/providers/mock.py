@@ -17,15 +17,17 @@ nothing after the lease proves that nothing was done and nothing will be.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, get_args
+from urllib.parse import quote
 
 from agentpay.clock import Clock, SystemClock
-from agentpay.errors import ConfigurationError, StorageError
+from agentpay.errors import ConfigurationError, StorageError, ValidationError
 from agentpay.providers.base import (
     Capabilities,
     Finding,
@@ -38,6 +40,8 @@ from agentpay.providers.base import (
     Reference,
     RefundOrder,
     Request,
+    SetupOrder,
+    SetupPage,
     Steps,
 )
 from agentpay.providers.events import WebhookEvent
@@ -65,6 +69,9 @@ __all__ = ["SCRIPT", "MockCharge", "MockProvider", "MockRefund", "Movement", "fr
 
 LEASE: Final = timedelta(seconds=1)
 METHODS: Final = frozenset({"card", "bank_transfer", "wallet", "stablecoin:usdc", "stablecoin:usdt"})
+NOBODY: Final = "nobody-"
+"""A reference that begins so is no customer of the mock's: `link_customer` is refused."""
+
 _MEMO: Final = 140
 _SLOW_SECONDS: Final = 0.2
 
@@ -115,6 +122,8 @@ class MockProvider(Plain):
             currencies="any",
             payees=frozenset(get_args(PayeeKind)),
             methods=METHODS,
+            checkout=True,
+            saved_methods=True,
             key_life=None,
             lease=LEASE,
             consistent_lookup=True,
@@ -131,8 +140,10 @@ class MockProvider(Plain):
 
     def prepare(self, order: Order) -> Request:
         several = for_charge(order.customer, order.money).steps > 1
+        page = {} if order.checkout is None else {"page": order.checkout.success}
         return {
-            "op": "create" if several else "charge",
+            **page,
+            "op": "create" if several and not page else "charge",
             "payment_id": order.payment_id,
             "customer": order.customer,
             "amount": str(order.money.amount),
@@ -160,6 +171,9 @@ class MockProvider(Plain):
     def refund(self, order: RefundOrder, steps: Steps) -> Outcome:  # noqa: ARG002
         return self._run(steps)
 
+    def checkout(self, order: Order, steps: Steps) -> Outcome:  # noqa: ARG002
+        return self._run(steps)
+
     def resume(self, reference: str, steps: Steps) -> Outcome:
         if self.prepare_resume(reference) is not None:
             return self._run(steps)
@@ -169,6 +183,18 @@ class MockProvider(Plain):
     def lookup(self, reference: Reference) -> Finding:
         answer = self._books.find(reference.key)
         return NotFound() if answer is None else Found(_outcome(answer))
+
+    def link(self, customer: str, reference: str) -> None:  # noqa: ARG002
+        if reference.startswith(NOBODY):
+            raise ValidationError(f"The mock has no customer {reference[:60]!a}.")
+
+    def setup_method(self, order: SetupOrder, key: str) -> SetupPage:  # noqa: ARG002 - the same key, the same page
+        reference = "mset_" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return SetupPage(reference, f"https://mock.invalid/save/{reference}")
+
+    def portal(self, customer: str, return_url: str) -> str:  # noqa: ARG002
+        """The address of a page that is none."""
+        return f"https://mock.invalid/portal/{quote(customer, safe='')}"
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:
         return parsed(body, headers, now, secret=self._webhook_secret, account=self.account)

@@ -213,8 +213,9 @@ class Books:
             if approve and charge.id.startswith(ORDER_PREFIX):
                 update(conn, CHARGES, CHARGES.c.id == reference, status="approved")
             else:
-                end: Completion = "succeeded" if approve else "declined"
-                _end_charge(conn, charge, end, "customer_refused", self._clock.now())
+                refused = "customer_refused" if not approve else charge.code
+                end: Completion = "declined" if refused else "succeeded"
+                _end_charge(conn, charge, end, refused, self._clock.now())
 
 
 # -- the rules -------------------------------------------------------------------------------------------------------
@@ -225,7 +226,8 @@ def _take_charge(
 ) -> Reply:
     money = Money(str(request["amount"]), str(request["currency"]))
     payee = Payee.parse(request["payee"])
-    reference = _id_for(ORDER_PREFIX if request["op"] == "create" or scenario.answer == "act" else _CHARGE_PREFIX, key)
+    goes_on = "page" not in request and (request["op"] == "create" or scenario.answer == "act")
+    reference = _id_for(ORDER_PREFIX if goes_on else _CHARGE_PREFIX, key)
     method = request.get("method")
     row = {
         "id": reference,
@@ -239,7 +241,7 @@ def _take_charge(
         "currency": money.currency,
         "captured": 0,
         "refunded": 0,
-        "status": _first_status(str(request["op"]), scenario),
+        "status": "requires_action" if "page" in request else _first_status(str(request["op"]), scenario),
         "code": scenario.code,
         "scenario": scenario.name,
         "at": now,

@@ -28,6 +28,11 @@ def halts(tx: Tx) -> tuple[Halt, ...]:
     return tuple(Halt(scope=row.scope, reason=row.reason) for row in tx.all(sa.select(_HALTS).order_by(_HALTS.c.scope)))
 
 
+def is_halted(tx: Tx, agent: str) -> bool:
+    """Whether an agent is halted, alone or with all."""
+    return any(one.scope in (EVERYBODY, scope_of(agent)) for one in halts(tx))
+
+
 def everybody_is_halted(tx: Tx) -> bool:
     """Whether all are halted, not only some agents."""
     return tx.first(sa.select(_HALTS.c.scope).where(_HALTS.c.scope == EVERYBODY)) is not None

@@ -54,6 +54,12 @@ def target_of(tx: Tx, principal: Principal, operation: str, key: str) -> str | N
     return None if row is None else row.target_id
 
 
+def claimed_at(tx: Tx, principal: Principal, operation: str, key: str) -> datetime | None:
+    """Since when the key names its target; None where it is new."""
+    row = tx.first(sa.select(_KEYS.c.created_at).where(_is(principal, operation, key)))
+    return None if row is None else row.created_at
+
+
 def claim(tx: Tx, principal: Principal, operation: str, key: str, hashed: str, target_id: str, now: datetime) -> bool:
     """Let the key name a target. False where another transaction was faster: look it up with `find`.
 
@@ -72,7 +78,11 @@ def claim(tx: Tx, principal: Principal, operation: str, key: str, hashed: str, t
 
 
 def _for_key(principal: Principal, operation: str, key: str) -> sa.Select[tuple[str, str]]:
-    return sa.select(_KEYS.c.body_hash, _KEYS.c.target_id).where(
+    return sa.select(_KEYS.c.body_hash, _KEYS.c.target_id).where(_is(principal, operation, key))
+
+
+def _is(principal: Principal, operation: str, key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
         _KEYS.c.principal_kind == principal.kind,
         _KEYS.c.principal_id == principal.id,
         _KEYS.c.operation == operation,

@@ -10,7 +10,7 @@ class TestMyProvider(ProviderContract):
         provider.close()
 """
 
-from agentpay.testing.contract import ProviderContract
+from agentpay.testing.contract import ProviderContract, SignedWebhook
 from agentpay.testing.steps import RecordedStep, RecordingSteps, check_json
 
-__all__ = ["ProviderContract", "RecordedStep", "RecordingSteps", "check_json"]
+__all__ = ["ProviderContract", "RecordedStep", "RecordingSteps", "SignedWebhook", "check_json"]

@@ -8,14 +8,15 @@ itself, but for `pytest.skip` where a case does not apply.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NoReturn, get_args
 
-from agentpay.errors import AgentPayError
+from agentpay.errors import AgentPayError, ProviderUnsupported, ValidationError, WebhookInvalid
 from agentpay.ids import Ids, RandomIds
 from agentpay.providers.base import (
+    Capabilities,
     Finding,
     Found,
     Health,
@@ -25,9 +26,11 @@ from agentpay.providers.base import (
     Reference,
     RefundOrder,
     Request,
+    ReturnUrls,
+    SetupOrder,
 )
 from agentpay.providers.limits import check
-from agentpay.providers.outcomes import Declined, Outcome, Succeeded, Unknown
+from agentpay.providers.outcomes import Declined, Outcome, RequiresAction, Succeeded, Unknown
 from agentpay.testing.steps import RecordedStep, RecordingSteps, check_json
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF, Payee, PayeeKind
@@ -40,6 +43,12 @@ class ProviderContract:
 
     ids: Ids = RandomIds()
     """Makes the keys: fresh ones for each run, since a sandbox remembers those of the last."""
+
+    now: datetime = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    """When webhooks are sent and read."""
+
+    webhook_age: timedelta | None = timedelta(days=30)
+    """After how long a webhook is refused for its age; None where the provider's carry no time that is signed."""
 
     # -- override where your provider differs ------------------------------------------------------------------------
 
@@ -65,6 +74,35 @@ class ProviderContract:
 
     def several_steps_order(self) -> Order | None:
         """A charge that takes more than one request; None where there is none."""
+        return None
+
+    def checkout_order(self) -> Order:
+        """A charge that its customer pays on a page. Asked for where the provider has such pages."""
+        return replace(self.order(), checkout=ReturnUrls("https://shop.example/done", "https://shop.example/back"))
+
+    def customer_pays(self, provider: PaymentProvider, reference: str) -> bool:  # noqa: ARG002 - for overriding
+        """Let the customer pay on the page of that reference; False where a test cannot."""
+        return False
+
+    def setup_order(self) -> SetupOrder:
+        """A page on which a method is saved. Asked for where the provider keeps methods."""
+        urls = ReturnUrls("https://shop.example/done", "https://shop.example/back")
+        return SetupOrder(self.ids.new("set"), self.customer(), urls)
+
+    def references(self) -> tuple[str, str] | None:
+        """What the provider calls one of its customers, and what nobody is called; None where it cannot tell."""
+        return None
+
+    def decline_table(self) -> Mapping[str, str] | None:
+        """The provider's own decline codes and what each is for us; None where it has no such table."""
+        return None
+
+    def declined_by(self, code: str) -> Order | None:  # noqa: ARG002 - for overriding
+        """A charge that is declined with one of the provider's own codes, known or not; None where it cannot be."""
+        return None
+
+    def webhook(self, provider: PaymentProvider, now: datetime) -> SignedWebhook | None:  # noqa: ARG002 - for overriding
+        """A webhook as the provider sends it at that moment. Asked for where it sends any."""
         return None
 
     def effects(self, provider: PaymentProvider) -> int | None:  # noqa: ARG002 - for overriding
@@ -241,6 +279,104 @@ class ProviderContract:
         assert isinstance(outcome, Declined) and outcome.code, f"a refund of more than was charged gave {outcome}"
         self._moved(provider, before, 0)
 
+    # -- pages ---------------------------------------------------------------------------------------------------------
+
+    def test_a_checkout_waits_for_its_customer(self, provider: PaymentProvider) -> None:
+        order, key, before = self.checkout_order(), self.ids.new("key"), self.effects(provider)
+        steps = RecordingSteps(provider.prepare(order) if self._can(provider).checkout else {}, key=key)
+        if not self._can(provider).checkout:
+            _refused(lambda: provider.checkout(order, steps), ProviderUnsupported)
+            return
+        outcome = provider.checkout(order, steps)
+        steps.finish()
+        assert isinstance(outcome, RequiresAction) and outcome.url, f"a checkout is a page for its customer: {outcome}"
+        again = RecordingSteps(provider.prepare(order), key=key)
+        assert provider.checkout(order, again) == outcome, "a repeat gets the same page"
+        for reference in (None, outcome.reference):
+            found = self._looked_up(provider, steps, "charge", reference)
+            assert isinstance(found, Found) and isinstance(found.outcome, RequiresAction), f"the page is found: {found}"
+            assert found.outcome.url == outcome.url, "the page that is found is the one that was made"
+        self._moved(provider, before, 0)
+        if self.customer_pays(provider, outcome.reference):
+            found = self._looked_up(provider, steps, "charge", outcome.reference)
+            assert isinstance(found, Found) and isinstance(found.outcome, Succeeded), f"the page was paid: {found}"
+            self._moved(provider, before, 1)
+
+    def test_a_page_to_save_a_method_is_one_per_key(self, provider: PaymentProvider) -> None:
+        order, key, before = self.setup_order(), self.ids.new("key"), self.effects(provider)
+        if not self._can(provider).saved_methods:
+            _refused(lambda: provider.setup_method(order, key), ProviderUnsupported)
+            return
+        page = provider.setup_method(order, key)
+        assert page.url and page.reference, "a page has an address, and an id at the provider"
+        assert provider.setup_method(order, key) == page, "a repeat gets the same page"
+        self._moved(provider, before, 0)
+
+    def test_only_a_customer_of_the_provider_is_linked(self, provider: PaymentProvider) -> None:
+        references = self.references()
+        if references is None:
+            _skip("the provider cannot tell its customers from others")
+        else:
+            known, unknown = references
+            provider.link("ana", known)
+            _refused(lambda: provider.link("ana", unknown), ValidationError)
+
+    # -- declines ------------------------------------------------------------------------------------------------------
+
+    def test_every_row_of_the_decline_table_declines(self, provider: PaymentProvider) -> None:
+        table = self.decline_table()
+        if table is None:
+            _skip("the provider has no table of declines")
+        else:
+            before = self.effects(provider)
+            for code, ours in table.items():
+                order = self.declined_by(code)
+                assert order is not None, f"no charge can be declined with {code}"
+                outcome, _ = self._charge(provider, order, self.ids.new("key"))
+                assert self._declines_so(outcome, ours), f"{code} is to be {ours}, and it was {outcome}"
+            self._moved(provider, before, 0)
+
+    def test_a_decline_that_no_row_knows_is_never_more_than_that(self, provider: PaymentProvider) -> None:
+        order = self.declined_by("a_code_of_tomorrow")
+        if order is None:
+            _skip("no charge can be declined with an unknown code")
+        else:
+            before = self.effects(provider)
+            outcome, _ = self._charge(provider, order, self.ids.new("key"))
+            assert isinstance(outcome, Declined | Unknown), f"an unknown decline was taken for {outcome}"
+            table = self.decline_table() or {}
+            assert not isinstance(outcome, Declined) or outcome.code in table.values(), "a code of the closed table"
+            self._moved(provider, before, 0)
+
+    def _declines_so(self, outcome: Outcome, code: str) -> bool:
+        """Whether a charge was declined with a code of ours. Override where one leads to a page instead."""
+        return isinstance(outcome, Declined) and outcome.code == code
+
+    # -- webhooks ------------------------------------------------------------------------------------------------------
+
+    def test_a_webhook_is_believed_only_as_it_was_signed(self, provider: PaymentProvider) -> None:
+        now = self.now
+        if not self._can(provider).webhooks:
+            _refused(lambda: provider.parse_webhook(b"{}", {}, now), ProviderUnsupported)
+            return
+        sent = self.webhook(provider, now)
+        assert sent is not None, "the provider sends webhooks: give the contract one"
+        event = provider.parse_webhook(sent.body, sent.headers, now)
+        assert (event.id, event.account) == (sent.event_id, provider.account), f"another event was read: {event}"
+        assert event == provider.parse_webhook(sent.body, sent.headers, now), "the same body is the same event"
+        for body, headers in (
+            (sent.body + b" ", sent.headers),
+            (sent.body[:-1], sent.headers),
+            (b"", sent.headers),
+            (sent.body, {}),
+            (sent.body, {name: _spoilt(value) for name, value in sent.headers.items()}),
+            (sent.body, dict.fromkeys(sent.headers, "nonsense")),
+        ):
+            _refused(lambda body=body, headers=headers: provider.parse_webhook(body, headers, now), WebhookInvalid)  # type: ignore[misc]
+        if self.webhook_age is not None:
+            late = now + self.webhook_age
+            _refused(lambda: provider.parse_webhook(sent.body, sent.headers, late), WebhookInvalid)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def test_closing_twice_is_fine(self, provider: PaymentProvider) -> None:
@@ -283,6 +419,9 @@ class ProviderContract:
     def _half(self, money: Money) -> Money:
         return Money.from_minor(money.minor // 2, money.currency)
 
+    def _can(self, provider: PaymentProvider) -> Capabilities:
+        return provider.capabilities()
+
     def _needs_refunds(self, provider: PaymentProvider) -> None:
         if not provider.capabilities().refunds:
             _skip("the provider gives no refunds")
@@ -307,12 +446,34 @@ class _Charged:
     reference: str
 
 
+@dataclass(frozen=True)
+class SignedWebhook:
+    """A webhook as it is delivered: its body, its headers in lower case, and the id of the event that it is."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    event_id: str
+
+
 class _CommitFailed(Exception):
     """What a storage failure is to a provider: nothing it knows."""
 
 
 def _refuse(_step: RecordedStep) -> None:
     raise _CommitFailed
+
+
+def _refused(call: Callable[[], object], kind: type[Exception]) -> None:
+    try:
+        given = call()
+    except kind:
+        return
+    raise AssertionError(f"it was to raise {kind.__name__}, and gave {given}")
+
+
+def _spoilt(text: str) -> str:
+    """The text with another last character."""
+    return text[:-1] + ("0" if text[-1:] != "0" else "1")
 
 
 def _skip(reason: str) -> NoReturn:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -62,13 +62,17 @@ _Tried = tuple[WebhookReceipt, frozenset[str]]
 
 @dataclass(frozen=True)
 class Webhooks:
-    """Receives events, keeps them, and applies what they tell. Safe to share between threads."""
+    """Receives events, keeps them, and applies what they tell. Safe to share between threads.
+
+    `go_on` continues a payment whose customer acted, where that is for us to do; it says whether it did.
+    """
 
     store: Store
     ids: Ids
     providers: Providers
     recovery: Recovery
     applying: Applying
+    go_on: Callable[[str], bool] = lambda _: False
 
     def receive(self, provider: str, body: bytes, headers: Mapping[str, str]) -> WebhookReceipt:
         """Take one delivery of a webhook. When it returns, the event is committed: answer with 200.
@@ -192,9 +196,14 @@ class Webhooks:
             )
 
     def _followed(self, receipt: WebhookReceipt, asks: frozenset[str]) -> WebhookReceipt:
-        """Look up what the event alone does not prove, and apply it by that. The event is stored whatever happens."""
-        if not asks:
-            return receipt
+        """Look up what the event alone does not prove, apply it by that, and go on with what a customer approved. The
+        event is stored whatever happens."""
+        receipt = self._looked_up(receipt, asks) if asks else receipt
+        ready = [change.object_id for change in receipt.changed if change.change == "payment.pending"]
+        changes = [change for payment_id in ready for change in self._gone_on(payment_id)]
+        return replace(receipt, changed=(*receipt.changed, *changes))
+
+    def _looked_up(self, receipt: WebhookReceipt, asks: frozenset[str]) -> WebhookReceipt:
         try:
             found = {subject_id: self._asked(subject_id) for subject_id in sorted(asks)}
             again, _ = self.store.write(lambda tx: self._tried(tx, _locked(tx, receipt.id), looks=found))
@@ -202,6 +211,16 @@ class Webhooks:
             logger.warning("event %s waits: %s", receipt.id, exc.code)
             return receipt
         return replace(receipt, changed=receipt.changed + again.changed, waiting=again.waiting)
+
+    def _gone_on(self, payment_id: str) -> list[Change]:
+        """Continue a payment that waits for us alone now. What keeps it from that is left to the next reconcile."""
+        try:
+            if not self.go_on(payment_id):
+                return []
+            return [Change(payment_id, f"payment.{self.store.read(lambda tx: subject(tx, payment_id).status)}")]
+        except StorageError as exc:
+            logger.warning("payment %s waits to be continued: %s", payment_id, exc.code)
+            return []
 
     def _asked(self, subject_id: str) -> _Look:
         """Look a payment or refund up at its provider."""

@@ -63,7 +63,7 @@ class ScriptedProvider(Plain):
         return {"op": "refund", "refund": order.refund_id}
 
     def prepare_resume(self, reference: str) -> Request | None:
-        return {"op": "capture", "order": reference}
+        return {"op": "capture", "order": reference} if reference.startswith("order") else None
 
     def charge(self, order: Order, steps: Steps) -> Outcome:
         return self._answer(steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     provider: Annotated[
-        Literal["mock", "crypto"], typer.Option("--provider", help="With crypto: stablecoins on a local chain.")
+        str,
+        typer.Option(
+            "--provider", metavar="NAME", help="mock, crypto (a local chain), or stripe: its test mode, else ours."
+        ),
     ] = "mock",
     as_json: AsJson = False,
 ) -> None:

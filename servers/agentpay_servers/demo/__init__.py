@@ -20,17 +20,22 @@ _WENT_WRONG: Final = 1
 
 
 def run(*, json: bool = False, provider: str = "mock") -> int:
-    """Run the demo and print its transcript, or the same as JSON. The exit code is 0 only if all came as expected."""
+    """Run the demo and print its transcript, or the same as JSON. The exit code is 0 only if all came as expected.
+
+    Raises:
+        ConfigurationError: there is no demo of that provider, or it would move real money.
+    """
     if provider == "crypto":
         return _on_chain(json)
     import anyio
 
+    from agentpay_servers.demo.stages import staged
     from agentpay_servers.demo.story import tell
     from agentpay_servers.demo.transcript import Transcript
 
     transcript = None if json else Transcript()
     with tempfile.TemporaryDirectory(prefix="agentpay-demo-") as folder:
-        told = anyio.run(tell, Path(folder), transcript)
+        told = anyio.run(tell, Path(folder), transcript, staged(provider))
     if json:
         print_json(_data(told))
     return _DONE if told.ok else _WENT_WRONG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from agentpay.ids import RandomIds
 from agentpay.manager import PaymentManager
 from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
+from agentpay_servers.demo.stages import Stage
 from agentpay_servers.mcp_config import client_config
 
 AGENT: Final = "support-bot"
@@ -39,22 +41,25 @@ class Scene:
     manager: PaymentManager
     secret: str
     config: Mapping[str, Any]
+    stage: Stage
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database, and of the provider."""
         self.manager.close()
+        self.stage.close()
 
 
-def prepare(folder: Path) -> Scene:
-    """Make everything in a folder, as an operator would."""
+def prepare(folder: Path, stage: Stage) -> Scene:
+    """Make everything in a folder, as an operator would. The stage is closed with it."""
     url = f"sqlite:///{folder / 'agentpay.db'}"
     secret = RandomIds().secret()
-    manager = PaymentManager(url, provider="mock", policy=POLICY)
-    try:
+    with ExitStack() as undo:
+        undo.callback(stage.close)
+        manager = PaymentManager(url, provider=stage.provider, policy=POLICY)
+        undo.callback(manager.close)
         manager.create_plan(PLAN)
         manager.enrol_approver(APPROVER, secret)
-        config = client_config(AGENT, database_url=url, policy=POLICY, providers=["mock"])
-    except BaseException:
-        manager.close()
-        raise
-    return Scene(url, manager, secret, config)
+        config = client_config(AGENT, database_url=url, policy=POLICY, providers=[stage.name])
+        stage.set(manager)
+        undo.pop_all()
+    return Scene(url, manager, secret, config, stage)

@@ -14,13 +14,13 @@ from mcp.types import TextContent
 from agentpay_policies.names import TOOL_NAMES
 from agentpay_servers.demo.books import Books, look
 from agentpay_servers.demo.scene import APPROVER, PLAN, Scene, prepare
+from agentpay_servers.demo.stages import CUSTOMER, Stage
 from agentpay_servers.demo.steps import Actor, Step
 from agentpay_servers.output import plain
 
 if TYPE_CHECKING:
     from agentpay_servers.demo.transcript import Transcript
 
-CUSTOMER: Final = "ana"
 LOG: Final = "server.log"
 _PATIENCE: Final = 30.0
 """Seconds that the client waits for one answer."""
@@ -49,9 +49,9 @@ class Told:
         return not self.wrong
 
 
-async def tell(folder: Path, transcript: Transcript | None) -> Told:
+async def tell(folder: Path, transcript: Transcript | None, stage: Stage) -> Told:
     """Run every step, the server's process started and ended within, and look into the books."""
-    scene = prepare(folder)
+    scene = prepare(folder, stage)
     try:
         if transcript is not None:
             transcript.begin(scene)
@@ -81,7 +81,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def connected(scene: Scene, folder: Path) -> AsyncIterator[Client]:
     """A client of the agent's server, which it starts by the JSON of `agentpay mcp --print-config` and ends."""
     entry = scene.config["mcpServers"]["agentpay"]
-    server = StdioServerParameters(command=entry["command"], args=entry["args"], env=entry["env"], cwd=folder)
+    environment = {**entry["env"], **scene.stage.environment}
+    server = StdioServerParameters(command=entry["command"], args=entry["args"], env=environment, cwd=folder)
     with (folder / LOG).open("w", encoding="utf-8") as log:
         async with Client(stdio_client(server, errlog=log), read_timeout_seconds=_PATIENCE) as client:
             yield client

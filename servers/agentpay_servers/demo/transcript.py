@@ -35,7 +35,7 @@ class Transcript:
     def begin(self, scene: Scene) -> None:
         """Say what was prepared."""
         command = " ".join(scene.config["mcpServers"]["agentpay"]["args"])
-        self._line("AgentPay demo: one agent, one customer, and the mock provider, which moves no real money.")
+        self._line(f"AgentPay demo: one agent, one customer, and {scene.stage.says}.")
         self._line(f"The agent's server is a process of its own: python {command}", style="dim")
         self._line(f"It decides by the ready policy {POLICY!r}, and speaks for {AGENT} only.", style="dim")
 

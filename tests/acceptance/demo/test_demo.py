@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agentpay.errors import ConfigurationError
 from agentpay_servers.demo import run, scene
 from agentpay_servers.demo.books import EXPECTED
 from agentpay_servers.demo.steps import Step, differences, look_up
@@ -80,6 +81,35 @@ def test_the_books_agree_with_the_provider(told: dict[str, Any]) -> None:
     assert books["audit"]["ok"] is True
     assert books["audit"]["rows"] == books["audit"]["sealed"] > 10
     assert books["doctor"]["ok"] is True
+
+
+def test_the_same_story_runs_on_a_stripe_of_our_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STRIPE_API_KEY", raising=False)
+    assert run(json=True, provider="stripe") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is True
+    assert "clearing:stripe:default" in [one["account"] for one in told["books"]["ledger"]]
+    assert [one["amount"] for one in told["books"]["provider"]] == ["10.00 USD", "5.00 USD", "30.00 USD", "2.00 USD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("nobody", {}, "no demo of 'nobody'"),
+        ("stripe", {"STRIPE_API_KEY": "sk_live_1"}, "AGENTPAY_LIVE is not 1"),
+        ("stripe", {"STRIPE_API_KEY": "sk_live_1", "AGENTPAY_LIVE": "1"}, "moves no real money"),
+    ],
+)
+def test_no_demo_moves_real_money(
+    name: str, settings: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=says):
+        run(provider=name)
 
 
 def test_nothing_is_left_behind(told: dict[str, Any], places: tuple[Path, Path]) -> None:

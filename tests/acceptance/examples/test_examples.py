@@ -55,6 +55,12 @@ Image 3: CREDITS_EXHAUSTED
 Paid by dan: ['10.00', '10.00', '10.00']
 """
 
+PLUGIN = """\
+Charged 80.00 USD by vouchers: succeeded
+Refunded 30.00 USD: succeeded
+Declined: voucher_empty
+"""
+
 
 SUPPORT_AGENT = """\
 user: Orders 1001, 1002 and 1003 were late. I want my money back for all three.
@@ -113,7 +119,7 @@ user: And about dogs?
 Tokens left: fewer; credit: 4.80 USD
 """
 
-PRINTED = {"basic": BASIC, "advanced": ADVANCED, "usage_billing": USAGE_BILLING}
+PRINTED = {"basic": BASIC, "advanced": ADVANCED, "usage_billing": USAGE_BILLING, "plugin": PLUGIN}
 WITH_AGENTS = {
     "support_agent": SUPPORT_AGENT,
     "research_agent": RESEARCH_AGENT,

@@ -157,9 +157,24 @@ def test_a_later_step_that_was_not_sent_does_not_undo_what_was_begun(own: Bench,
     assert own.holds(payment.id) == ["held"]
     assert len(scripted.sent) == 1
     own.later(seconds=12)
-    scripted.findings = [NotFound(), Found(Pending("order-1"))]
+    scripted.findings = [NotFound(), Found(RequiresAction("order-1"))]
     own.manager.reconcile()
-    assert own.manager.get_payment(payment.id).status == "pending"
+    assert own.manager.get_payment(payment.id).status == "requires_action"
+
+
+def test_what_waits_for_us_alone_is_gone_on_with_once(own: Bench, scripted: ScriptedProvider) -> None:
+    """Its customer acted, as the look-up says, and the provider gives the money when it is asked for."""
+    scripted.answers = [RequiresAction("order-1", url="https://pay.example")]
+    payment = charged(own)
+    scripted.findings = [Found(RequiresAction("order-1"))]
+    own.manager.reconcile()
+    assert own.manager.get_payment(payment.id).status == "requires_action" and len(scripted.sent) == 1
+    scripted.findings = [Found(Pending("order-1"))]
+    for _ in range(2):
+        own.later(hours=2)
+        own.manager.reconcile()
+    assert own.manager.get_payment(payment.id).status == "succeeded"
+    assert scripted.sent[1:] == [{"op": "capture", "order": "order-1"}]
 
 
 def test_a_resume_that_was_not_sent_can_be_tried_again(own: Bench, scripted: ScriptedProvider) -> None:

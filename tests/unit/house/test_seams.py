@@ -17,9 +17,12 @@ SEAMS = {
     "agentpay/payments/speeding.py": (1, "provider call: whatever it raises, the money may have moved: Unknown"),
     "agentpay/providers/crypto/signers.py": (2, "a signer's exception may hold a key: its text goes no further"),
     "agentpay/webhooks/service.py": (2, "provider calls: what parse_webhook or poll raises proves nothing"),
+    "agentpay/providers/seam.py": (
+        1,
+        "provider call: a question that moves no money; what it raises is an error of ours",
+    ),
     "agentpay/worker/service.py": (1, "background loop: it outlives whatever a job raises"),
     "policies/agentpay_policies/evaluate.py": (1, "a policy that cannot be evaluated denies"),
-    "servers/agentpay_servers/demo/scene.py": (1, "the temporary database is removed again, and the error goes on"),
     "servers/agentpay_servers/webhooks.py": (1, "web boundary: a crash is answered, without its stack trace"),
     "tools/agentpay_tools/boundary.py": (2, "tool boundary: a crash is answered, without its stack trace"),
 }

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
-from agentpay.providers.base import Finding, Found, Order, PaymentProvider, Reference, RefundOrder, Request, Steps
+from agentpay.errors import WebhookInvalid
+from agentpay.providers.base import (
+    Finding,
+    Found,
+    Order,
+    PaymentProvider,
+    Reference,
+    RefundOrder,
+    Request,
+    SetupOrder,
+    SetupPage,
+    Steps,
+)
+from agentpay.providers.events import WebhookEvent
 from agentpay.providers.mock import MockProvider
+from agentpay.providers.mock_webhooks import SECRET, signed
 from agentpay.providers.outcomes import Outcome, Succeeded
-from agentpay.testing import ProviderContract
+from agentpay.testing import ProviderContract, SignedWebhook
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
 
@@ -23,6 +40,20 @@ def provider() -> Iterator[MockProvider]:
 
 
 class MockContract(ProviderContract):
+    def customer_pays(self, provider: PaymentProvider, reference: str) -> bool:
+        assert isinstance(provider, MockProvider)
+        provider.customer_acts(reference)
+        return True
+
+    def webhook(self, provider: PaymentProvider, now: datetime) -> SignedWebhook | None:
+        assert isinstance(provider, MockProvider)
+        event = provider.elsewhere.event(self._charged(provider).reference, key=True)
+        sent = signed(event, secret=SECRET, at=now)
+        return SignedWebhook(sent.body, sent.headers, event_id=json.loads(sent.body)["id"])
+
+    def references(self) -> tuple[str, str] | None:
+        return "anybody", "nobody-1"
+
     def declined_order(self) -> Order | None:
         return replace(self.order(), customer="decline-ana")
 
@@ -95,6 +126,34 @@ class Optimist(MockProvider):
         return Succeeded("mre_sure")
 
 
+class Trusting(MockProvider):
+    """Believes whatever says that it is a webhook."""
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookEvent:
+        try:
+            return super().parse_webhook(body, headers, now)
+        except WebhookInvalid:
+            return WebhookEvent("evt", self.account, "nothing", now)
+
+
+class Paying(MockProvider):
+    """Takes a page for paid as soon as it is made."""
+
+    def checkout(self, order: Order, steps: Steps) -> Outcome:
+        made = super().checkout(order, steps)
+        return Succeeded(getattr(made, "reference", "mch"))
+
+
+class Hospitable(MockProvider):
+    """Knows every customer, and gives each a new page."""
+
+    def link(self, customer: str, reference: str) -> None:
+        """Whoever it is."""
+
+    def setup_method(self, order: SetupOrder, key: str) -> SetupPage:
+        return super().setup_method(order, f"{key}-{time.monotonic_ns()}")
+
+
 class Floating(MockProvider):
     """Has a float in its request."""
 
@@ -112,6 +171,10 @@ class Floating(MockProvider):
         (Optimist, MockContract.test_a_refund_of_more_than_the_charge_is_declined),
         (Optimist, MockContract.test_partial_refunds_end_at_the_charge),
         (Floating, MockContract.test_prepare_is_pure_and_gives_json),
+        (Trusting, MockContract.test_a_webhook_is_believed_only_as_it_was_signed),
+        (Paying, MockContract.test_a_checkout_waits_for_its_customer),
+        (Hospitable, MockContract.test_only_a_customer_of_the_provider_is_linked),
+        (Hospitable, MockContract.test_a_page_to_save_a_method_is_one_per_key),
     ],
 )
 def test_the_contract_finds_what_breaks_it(
