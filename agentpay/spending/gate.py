@@ -89,7 +89,9 @@ class Gate:
         with tx.conn.begin_nested() as savepoint:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
-            elif earlier is not None:  # left open, it would end later, and free what is held from now on
+            if (
+                given is None and earlier is not None
+            ):  # left open, it would end later, and free what is held from now on
                 approvals.supersede_open(tx, ask.owner_id, now)
             rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
