@@ -186,6 +186,7 @@ class Lab:
             AssertionError: the place was not reached, money moved twice or was lost, or it ends otherwise.
         """
         operation, customer = operation or OPERATIONS[cell.operation], f"{cell}-{how}-{next(_NUMBERS)}"
+        self.fake.meet(self.sound, self.url, customer)
         operation.prepare(self.sound, customer)
         if cell.operation == "renew":
             self.clock.advance(timedelta(days=1, seconds=1))
@@ -195,6 +196,8 @@ class Lab:
         self.clock.advance(self.fake.lease)
         with self.started() as manager:
             manager.reconcile()
+            if self.fake.goes_on:
+                _goes_on(manager, customer)
             ended = _ended(lambda: operation.run(manager._engine, customer))
             assert ended == cell.expected, f"{cell}: it ended {ended}, not {cell.expected}"
             assert _ended(lambda: operation.run(manager._engine, customer)) == ended
@@ -265,6 +268,13 @@ class Lab:
         lost = [f"moved and not recorded: {moved}" for moved in seen.keys() - ours.keys()]
         lost += [f"recorded and not moved: {moved}" for moved in ours.keys() - seen.keys()]
         return Findings(tuple(doubles), tuple(lost), tuple(broken))
+
+
+def _goes_on(manager: PaymentManager, customer: str) -> None:
+    """What the operator does with a charge that was begun at the provider and not paid."""
+    for payment in manager.list_payments(customer):
+        if payment.status == "requires_action":
+            manager.continue_payment(payment.id)
 
 
 def _check_counters(store: Store) -> None:
