@@ -72,6 +72,11 @@ class Fake(Protocol):
         """Whether a charge takes several requests, so that one that died between them waits for its operator."""
         ...
 
+    @property
+    def forgets(self) -> timedelta | None:
+        """After so long nobody can tell any more what became of a request that did not arrive. None: it can be told."""
+        ...
+
     def provider(self, url: str, clock: Clock | None, reached: Callable[[Place], None]) -> PaymentProvider:
         """A new client, as a program that starts makes one; its server's books belong to the database of the URL."""
         ...
@@ -104,6 +109,7 @@ class MockFake:
     name = "mock"
     lease = timedelta(seconds=2)
     goes_on = False
+    forgets = None
 
     def provider(self, url: str, clock: Clock | None, reached: Callable[[Place], None]) -> MockProvider:
         def script(point: str, _key: str, _request: ProviderRequest) -> None:
@@ -142,7 +148,8 @@ class ServedFake:
     name: str
     lease: timedelta
     client: Callable[[str, Clock | None, Callable[[Place], None]], Served]
-    goes_on: bool
+    goes_on: bool = False
+    forgets: timedelta | None = None
 
     def provider(self, url: str, clock: Clock | None, reached: Callable[[Place], None]) -> Served:
         ask(self.name, url, "arrange", "ok")
@@ -153,8 +160,7 @@ class ServedFake:
 
     def arrange(self, provider: PaymentProvider, ending: Ending) -> None:
         assert isinstance(provider, WatchedStripe | WatchedPayPal)
-        provider.watch.lost = ending == "timeout_before"
-        ask(self.name, provider.watch.url, "arrange", ending)
+        provider.watch.arrange(ending)
 
     def effects(self, url: str) -> list[Effect]:
         return [Effect(*one) for one in ask(self.name, url, "movements")]
@@ -162,6 +168,6 @@ class ServedFake:
 
 SERVED: Final[tuple[Fake, ...]] = (
     ServedFake("stripe", timedelta(seconds=3), WatchedStripe, goes_on=True),
-    ServedFake("paypal", timedelta(seconds=28), WatchedPayPal, goes_on=False),
+    ServedFake("paypal", timedelta(seconds=28), WatchedPayPal, forgets=timedelta(hours=5)),
 )
 FAKES: Final[tuple[Fake, ...]] = (MockFake(), *SERVED)

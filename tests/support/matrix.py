@@ -13,7 +13,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -299,9 +299,11 @@ def our_effects(tx: Tx) -> Counter[Moved]:
     return Counter((row.id, row.amount_minor, row.currency) for row in rows)
 
 
-def unanswered(tx: Tx) -> set[str]:
-    """The attempts whose outcome nobody knows."""
+def unanswered(tx: Tx, since: datetime | None = None) -> set[str]:
+    """The attempts whose outcome nobody knows; only those sent since a moment, where one is named."""
     query = sa.select(ATTEMPTS.c.id).where(ATTEMPTS.c.outcome.in_(("sent", "unknown")))
+    if since is not None:
+        query = query.where(ATTEMPTS.c.sent_at >= since)
     return {row.id for row in tx.all(query)}
 
 

@@ -46,12 +46,26 @@ class Server(Protocol):
         """Let the next request that moves money end so; `ok` takes back what was arranged."""
         ...
 
+    def is_first(self, key: str) -> bool:
+        """Whether nobody asked this of a key before."""
+        ...
+
     def movements(self) -> list[Movement]:
         """Every movement of money."""
         ...
 
 
-class StripeServer:
+class _Asked:
+    def __init__(self) -> None:
+        self._asked: set[str] = set()
+
+    def is_first(self, key: str) -> bool:
+        first = key not in self._asked
+        self._asked.add(key)
+        return first
+
+
+class StripeServer(_Asked):
     """A Stripe. A charge moves money when its intent is confirmed."""
 
     _FAULTS: Final[Mapping[str, Any]] = {
@@ -62,6 +76,7 @@ class StripeServer:
     }
 
     def __init__(self) -> None:
+        super().__init__()
         self._clock = FixedClock(_START)
         self._fake = StripeFake(clock=self._clock)
 
@@ -92,7 +107,7 @@ class StripeServer:
         return str(self._fake.books.intents[effect.intent]["metadata"][KEY] if effect.kind == "charge" else effect.key)
 
 
-class PayPalServer:
+class PayPalServer(_Asked):
     """A PayPal. A charge of a saved method moves money by its one request."""
 
     _FAULTS: Final[Mapping[str, Any]] = {
@@ -103,6 +118,7 @@ class PayPalServer:
     }
 
     def __init__(self) -> None:
+        super().__init__()
         self._clock = FixedClock(_START)
         self._fake = PayPalFake(clock=self._clock).__enter__()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,10 +14,21 @@ from agentpay.providers.paypal import PayPalProvider
 from agentpay.providers.stripe import StripeProvider
 from agentpay.providers.stripe_settings import stripe_config
 from agentpay.providers.stripe_wire import Timeouts
+from agentpay_policies.money import Money
 from support.failing import Place
 from support.served import ask
 
 _SECONDS: Final = 5.0
+
+SCRIPT: Final[Mapping[int, str]] = {
+    1: "decline",
+    21: "timeout_before",
+    22: "timeout_after",
+    23: "error_after",
+    26: "malformed",
+}
+"""How a charge of 13.<number>, or a refund of 14.<number>, ends when it is first sent: the mock's numbers, for random
+runs."""
 
 
 @dataclass
@@ -35,14 +46,24 @@ class Watch:
     moving: frozenset[str]
     lost: bool = False
 
-    def sent(self, steps: Steps, call: Callable[[Steps], Outcome]) -> Outcome:
+    def sent(self, steps: Steps, call: Callable[[Steps], Outcome], money: Money | None = None) -> Outcome:
         """A call that may move money."""
+        ending = _scripted(money)
+        if ending is not None and ask(self.kind, self.url, "is_first", steps.key):
+            self.arrange(ending)
         before = self.moved()
         try:
             return call(WatchedSteps(steps, self))
         finally:
             if self.moved() > before:
                 self.reached("after_move")
+            if ending is not None:
+                self.arrange("ok")
+
+    def arrange(self, ending: str) -> None:
+        """Let the next request that moves money end so."""
+        self.lost = ending == "timeout_before"
+        ask(self.kind, self.url, "arrange", ending)
 
     def moved(self) -> int:
         """How often money moved at the server, whose clock goes by this one's."""
@@ -53,6 +74,11 @@ class Watch:
         """A request is about to be sent."""
         if request["op"] in self.moving and not self.lost:
             self.reached("before_provider")
+
+
+def _scripted(money: Money | None) -> str | None:
+    whole, number = divmod(0 if money is None else money.minor, 100)
+    return SCRIPT.get(number) if whole in (13, 14) else None
 
 
 class WatchedSteps:
@@ -88,13 +114,13 @@ class WatchedStripe(StripeProvider):
         self.watch = Watch("stripe", url, clock or SystemClock(), reached, frozenset({"confirm", "refund"}))
 
     def charge(self, order: Order, steps: Steps) -> Outcome:
-        return self.watch.sent(steps, lambda watched: super(WatchedStripe, self).charge(order, watched))
+        return self.watch.sent(steps, lambda watched: super(WatchedStripe, self).charge(order, watched), order.money)
 
     def resume(self, reference: str, steps: Steps) -> Outcome:
         return self.watch.sent(steps, lambda watched: super(WatchedStripe, self).resume(reference, watched))
 
     def refund(self, order: RefundOrder, steps: Steps) -> Outcome:
-        return self.watch.sent(steps, lambda watched: super(WatchedStripe, self).refund(order, watched))
+        return self.watch.sent(steps, lambda watched: super(WatchedStripe, self).refund(order, watched), order.money)
 
     def lookup(self, reference: Reference) -> Finding:
         self.watch.moved()
@@ -109,10 +135,10 @@ class WatchedPayPal(PayPalProvider):
         self.watch = Watch("paypal", url, clock or SystemClock(), reached, frozenset({"charge", "refund"}))
 
     def charge(self, order: Order, steps: Steps) -> Outcome:
-        return self.watch.sent(steps, lambda watched: super(WatchedPayPal, self).charge(order, watched))
+        return self.watch.sent(steps, lambda watched: super(WatchedPayPal, self).charge(order, watched), order.money)
 
     def refund(self, order: RefundOrder, steps: Steps) -> Outcome:
-        return self.watch.sent(steps, lambda watched: super(WatchedPayPal, self).refund(order, watched))
+        return self.watch.sent(steps, lambda watched: super(WatchedPayPal, self).refund(order, watched), order.money)
 
     def lookup(self, reference: Reference) -> Finding:
         self.watch.moved()
