@@ -1,6 +1,7 @@
 # make demo    makes .venv, installs AgentPay, and runs its main job
 # make test    the same environment, then every check: lint, types, imports, the wheel, the tests
 #
+# make test-live           against anvil, a real Ethereum node for tests; needs Node with npm
 # make test-localstripe    the Stripe provider against localstripe, in an environment of its own
 # make test-langchain      the LangChain tests with the oldest and with the newest LangChain that installs
 # make soak, make mutants, make bench    longer proofs: crashes at random, deliberate faults, what a decision costs
@@ -21,7 +22,8 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format imports types wheel pytest test-langchain test-localstripe mutants bench soak clean
+.PHONY: help demo test test-live lint format imports types wheel pytest
+.PHONY: test-langchain test-localstripe mutants bench soak clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -50,6 +52,10 @@ pytest: .venv/.dev
 
 wheel: .venv-wheel/.installed
 	$(WHEEL_BIN)/python -I tests/acceptance/wheel/check_wheel.py
+
+# Prints NOT RUN where Node or anvil cannot be had; where CI is set, that is a failure.
+test-live: .venv/.dev
+	$(BIN)/python tests/live/run.py
 
 # Not part of make test, which runs with the pinned versions. The other ones are put before those in .venv; the newest
 # is whatever the index gives.
@@ -84,7 +90,7 @@ test-localstripe: .venv/.dev
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-wheel .venv-localstripe dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-wheel .venv-localstripe .live dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps below say what is installed; a change of what they depend on installs again.
 

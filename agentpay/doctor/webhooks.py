@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from agentpay.audit.tables import AuditRow
 from agentpay.customers.tables import CustomerRow
 from agentpay.doctor.model import Check
+from agentpay.ledger.tables import LedgerTransactionRow
 from agentpay.payments.tables import DisputeRow, PaymentRow, RefundRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
@@ -17,6 +18,7 @@ from agentpay.webhooks.tables import WebhookEventRow, WebhookNewsRow
 _EVENTS = table(WebhookEventRow)
 _NEWS = table(WebhookNewsRow)
 _LOG = table(AuditRow)
+_POSTED = table(LedgerTransactionRow)
 _DISPUTES = table(DisputeRow)
 _E, _N, _D = _EVENTS.c, _NEWS.c, _DISPUTES.c
 _OBJECTS: Final = (table(PaymentRow), table(RefundRow), _DISPUTES, table(CustomerRow))
@@ -51,7 +53,8 @@ def _allowed(waiting: int, told: int) -> set[str]:
 def _effects(tx: Tx) -> list[str]:
     """What news are said to have changed: the object is there, and a success that was told is one."""
     objects = [sa.select(one.c.id, _status_of(one).label("stands")) for one in _OBJECTS]
-    known = sa.union_all(*objects).subquery()
+    strays = sa.select(_POSTED.c.object_id.label("id"), sa.literal("there").label("stands"))
+    known = sa.union_all(*objects, strays.where(_POSTED.c.event == "stray.received")).subquery()
     missing = sa.and_(_N.object_id.is_not(None), known.c.id.is_(None))
     success = _N.change.in_(("payment.succeeded", "refund.succeeded"))
     undone = sa.and_(success, known.c.stands != "succeeded")

@@ -15,6 +15,8 @@
 | money of a collected charge is disputed or reversed | disputes | clearing:{provider account} |
 | money that was sent comes back | wallet:{chain}, or clearing:{provider account} | payouts |
 | a dispute is won, a reversal restored, a refund comes back | as the event before it, the other way round | |
+| money came that is no payment's | clearing:{provider account} | unallocated |
+| a fraction came that tells payments apart | clearing:{provider account} | revenue |
 | money that moved twice | as the movement, with unallocated in place of what it was for | |
 
 Credits that are given away lower the revenue when they are given and raise it when they are used: nothing was earned.
@@ -162,6 +164,15 @@ def credits_granted(customer_id: str, minor: int, currency: str) -> tuple[Entry,
 def credits_used(customer_id: str, minor: int, currency: str) -> tuple[Entry, ...]:
     """Usage was paid from credits."""
     return _pair(customer_credit(customer_id), REVENUE, minor, currency)
+
+
+def stray(*, provider_account: str, money_minor: int, currency: str, kept: bool) -> tuple[Entry, ...]:
+    """Money came that belongs to no payment: a person decides. `kept`: it is ours by what the payer was told before.
+
+    Raises:
+        ValueError: an amount of 0 or less.
+    """
+    return _pair(clearing(provider_account), REVENUE if kept else UNALLOCATED, money_minor, currency)
 
 
 def unallocated(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -13,6 +13,7 @@ from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 
 _ENTRIES = table(LedgerEntryRow)
+_POSTED = table(LedgerTransactionRow)
 _BALANCES = table(LedgerBalanceRow)
 _TRANSACTIONS = table(LedgerTransactionRow)
 _SUM = sa.func.sum(_ENTRIES.c.amount_minor)
@@ -24,6 +25,12 @@ Account = tuple[str, str]
 def claim_event(tx: Tx, transaction_id: str, event: str, object_id: str, at: datetime) -> bool:
     """Insert the transaction unless the event was posted already. On PostgreSQL it waits for one in flight."""
     return tx.insert_new(LedgerTransactionRow, id=transaction_id, event=event, object_id=object_id, posted_at=at)
+
+
+def has_event(tx: Tx, event: str, object_id: str) -> bool:
+    """Whether an event of an object was posted."""
+    found = sa.select(_POSTED.c.id).where(_POSTED.c.event == event, _POSTED.c.object_id == object_id)
+    return tx.first(found) is not None
 
 
 def insert_entries(tx: Tx, transaction_id: str, entries: Sequence[Entry]) -> None:

@@ -49,6 +49,11 @@ def post(tx: Tx, *, event: str, object_id: str, entries: Sequence[Entry], at: da
     return True
 
 
+def is_posted(tx: Tx, *, event: str, object_id: str) -> bool:
+    """Whether an event of an object was posted already."""
+    return queries.has_event(tx, event, object_id)
+
+
 def post_reversal(tx: Tx, *, of: str, event: str, object_id: str, at: datetime, ids: Ids) -> bool:
     """Post an event that undoes another one of the same object, entry by entry. False where it was posted already, or
     where there is nothing to undo."""

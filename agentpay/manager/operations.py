@@ -29,6 +29,7 @@ from agentpay.payments.resolving import Resolution, resolution
 from agentpay.payments.views import dispute_view
 from agentpay.principal import OPERATOR
 from agentpay.providers.base import Capabilities, Health, PaymentProvider
+from agentpay.providers.crypto.listing import UnallocatedTransfer, unallocated
 from agentpay.spending import active, approvals, approvers, enrolments, halts, policies, replaying
 from agentpay.spending.cards import Card
 from agentpay.spending.models import ActivePolicy, Approval, ApprovalStatus, Approver
@@ -296,6 +297,27 @@ class Operations(CustomerVerbs):
             return tuple(Money.from_minor(minor, currency) for currency, minor in left.items())
 
         return self._engine.store.read(read)
+
+    def speed_up(self, payment_id: str) -> Payment | Refund:
+        """Have the provider replace what waits of a payment or refund by the same with a better chance: on a chain, the
+        same transfer with higher fees and the same number, so that only one of them is ever mined. Audited.
+
+        Raises:
+            NotFound: there is no such payment or refund.
+            Conflict: nothing of it waits.
+            ProviderUnsupported, ProviderError: the provider cannot, or would not; nothing was replaced.
+        """
+        return self._engine.payments.speed_up(payment_id, OPERATOR)
+
+    def poll(self) -> int:
+        """Ask the providers that send no webhooks what happened lately, and apply it; returns how much of it was new. A
+        worker does it every few seconds."""
+        return self._engine.webhooks.poll()
+
+    def unallocated_transfers(self, *, limit: int = 100, fractions: bool = False) -> tuple[UnallocatedTransfer, ...]:
+        """What came over a chain and belongs to no payment, the newest first: a person decides what becomes of it.
+        `fractions`: with the parts of amounts that only told payments apart."""
+        return self._engine.store.read(lambda tx: unallocated(tx, limit, fractions=fractions))
 
     def recent_payments(self, *, limit: int = 50, status: str | None = None) -> tuple[Payment, ...]:
         """The newest payments of all customers."""

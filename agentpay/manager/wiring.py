@@ -29,6 +29,7 @@ from agentpay.payments.resolving import Resolving
 from agentpay.payments.sending import Sending
 from agentpay.payments.service import Payments
 from agentpay.payments.settling import Settling
+from agentpay.payments.speeding import Speeding
 from agentpay.plans.service import PlanService
 from agentpay.providers.registry import Providers
 from agentpay.spending.gate import Gate
@@ -110,6 +111,7 @@ def wire(
         sending=sending,
         settling=settling,
         recovery=recovery,
+        speeding=Speeding(store, providers, settling),
         resolving=Resolving(store, attempts, settling, recovery),
         waits=telling.waits,
     )

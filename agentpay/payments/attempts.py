@@ -16,7 +16,7 @@ from agentpay.ids import Ids
 from agentpay.payments import queries
 from agentpay.payments.asks import Kind, Made, Started
 from agentpay.payments.tables import AttemptRow
-from agentpay.providers.base import PaymentProvider, Request
+from agentpay.providers.base import PaymentProvider, Reference, Request
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
 
@@ -145,6 +145,18 @@ class RecordedSteps:
 def stored_request(attempt: Row) -> Request:
     """The request of an attempt, exactly as it was committed."""
     return cast(Request, json.loads(attempt.request))
+
+
+def reference_to(attempt: Row, reference: str | None) -> Reference:
+    """By what a provider may find an attempt; `reference` is the provider's id, where one is known."""
+    return Reference(
+        key=attempt.provider_key,
+        kind=attempt.subject_kind,
+        step=attempt.step,
+        request=stored_request(attempt),
+        reference=reference,
+        sent_at=attempt.sent_at,
+    )
 
 
 def newest(attempts: Sequence[Row]) -> Row | None:

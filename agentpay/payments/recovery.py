@@ -1,6 +1,8 @@
 """Recovery: what became of attempts whose answer was lost. It looks up; it never starts anything.
 
 At a provider whose look-ups prove nothing, a reconcile may send the very same request again: see `replaying`.
+What a provider finds nowhere, and can be sent again byte for byte without any second effect (`Resends`), is sent again
+while its payment may still run and its agent is not halted.
 
 "Not found" proves that nothing was sent only after the attempt's lease, and from a provider whose look-ups are
 consistent. Otherwise an unknown outcome stays unknown, and is looked up again after five minutes, an hour, then daily.
@@ -15,10 +17,10 @@ from datetime import datetime
 
 from agentpay.errors import ProviderUnknown, StorageError
 from agentpay.payments import queries
-from agentpay.payments.attempts import all_begun_before, stored_request
+from agentpay.payments.attempts import all_begun_before, reference_to
 from agentpay.payments.replaying import Replaying
 from agentpay.payments.settling import Settling
-from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Reference
+from agentpay.providers.base import Finding, Found, NoAnswer, NotFound, PaymentProvider, Resends
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.registry import Providers
 from agentpay.storage.store import Store
@@ -108,8 +110,20 @@ class Recovery:
             outcome = self._outcome(attempt, provider, finding, now)
             if outcome is None:
                 return False
-            self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+            if may_send and isinstance(outcome, Unknown) and isinstance(finding, Found):
+                outcome = self._resent(attempt, provider, outcome)
+            self._settle(attempt, outcome)
         return self.store.read(lambda tx: queries.attempt(tx, attempt.id).outcome not in queries.OPEN_OUTCOMES)
+
+    def _settle(self, attempt: Row, outcome: Outcome) -> None:
+        self.store.write(lambda tx: self.settling.settle(tx, attempt.id, outcome, lease=attempt.lease_until))
+
+    def _resent(self, attempt: Row, provider: PaymentProvider, found: Unknown) -> Outcome:
+        """What becomes of an attempt that is found and unknown: its bytes go out again where that can do nothing twice,
+        and where it is still wanted."""
+        if not isinstance(provider, Resends) or not self.replaying.wanted(attempt, provider):
+            return found
+        return _given_again(provider, attempt)
 
     def _outcome(self, attempt: Row, provider: PaymentProvider, finding: Finding, now: datetime) -> Outcome | None:
         """What a finding says of an attempt; None where it must be left as it is for now."""
@@ -144,17 +158,18 @@ class Recovery:
         return _still(attempt, "no earlier step was found")
 
 
-def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
-    asked = Reference(
-        key=attempt.provider_key,
-        kind=attempt.subject_kind,
-        step=attempt.step,
-        request=stored_request(attempt),
-        reference=reference,
-        sent_at=attempt.sent_at,
-    )
+def _given_again(provider: Resends, attempt: Row) -> Outcome:
+    """Have the stored request of an attempt sent again, as it is."""
     try:
-        return provider.lookup(asked)
+        return provider.resend(reference_to(attempt, attempt.reference))
+    except Exception as exc:  # noqa: BLE001 - the named seam: whatever a provider raises, the money may have moved
+        logger.warning("sending attempt %s again raised %s", attempt.id, type(exc).__name__)
+        return Unknown(evidence=f"{type(exc).__name__} when it was sent again")
+
+
+def _looked_up(provider: PaymentProvider, attempt: Row, reference: str | None) -> Finding:
+    try:
+        return provider.lookup(reference_to(attempt, reference))
     except Exception as exc:  # noqa: BLE001 - the named seam: a look-up that fails says nothing
         logger.warning("look-up of attempt %s at %s raised %s", attempt.id, provider.name, type(exc).__name__)
         return NoAnswer(type(exc).__name__)

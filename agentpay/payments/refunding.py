@@ -232,6 +232,7 @@ def refund_order_of(tx: Tx, row: Row, payment: Row) -> RefundOrder:
         charge_reference=charged[-1].reference,
         money=Money.from_minor(row.amount_minor, row.currency),
         payee=Payee.parse(payment.payee),
+        customer=customers.reference_of(tx, payment.customer_id, payment.provider),
     )
 
 

@@ -64,6 +64,20 @@ class Replaying:
         self.sending.send(started)
         return True
 
+    def wanted(self, attempt: Row, provider: PaymentProvider) -> bool:
+        """Whether what is stored of an attempt may go out again: it may still run, and would be allowed now."""
+
+        def decide(tx: Tx) -> bool:
+            refund = attempt.subject_kind == "refund"
+            parent = (
+                queries.payment(tx, queries.refund(tx, attempt.subject_id).payment_id, lock=True) if refund else None
+            )
+            subject = (queries.refund if refund else queries.payment)(tx, attempt.subject_id, lock=True)
+            may_run = subject.status in ("pending", "unknown")
+            return may_run and self._still_allowed(tx, subject, parent, provider)
+
+        return self.store.write(decide)
+
     def _reopened(self, tx: Tx, known: Row, provider: PaymentProvider) -> Started | None:
         refund = known.subject_kind == "refund"
         parent = queries.payment(tx, queries.refund(tx, known.subject_id).payment_id, lock=True) if refund else None

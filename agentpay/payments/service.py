@@ -19,6 +19,7 @@ from agentpay.payments.refunding import Refunding, refund_stands
 from agentpay.payments.resolving import Resolving, Word
 from agentpay.payments.sending import Sending
 from agentpay.payments.settling import Settling
+from agentpay.payments.speeding import Speeding
 from agentpay.payments.views import payment_view, refund_view
 from agentpay.principal import SYSTEM, Principal
 from agentpay.providers.registry import Providers
@@ -53,6 +54,7 @@ class Payments:
     sending: Sending
     settling: Settling
     recovery: Recovery
+    speeding: Speeding
     resolving: Resolving
     waits: Callable[[str], None]
 
@@ -143,6 +145,17 @@ class Payments:
         """
         self.recovery.recover(payment_id)
         return self.get_payment(payment_id)
+
+    def speed_up(self, subject_id: str, principal: Principal) -> Payment | Refund:
+        """Have the provider replace what waits of a payment or refund by the same with a better chance: see `speeding`.
+
+        Raises:
+            NotFound, Conflict, ProviderUnsupported, ProviderError: nothing was replaced.
+        """
+        self.speeding.speed_up(subject_id, principal)
+        if subject_id.startswith("ref_"):
+            return self.store.read(lambda tx: refund_view(tx, queries.refund(tx, subject_id)))
+        return self.get_payment(subject_id)
 
     def get_payment(self, payment_id: str, *, agent: str | None = None) -> Payment:
         """A payment as it stands; an agent's own only, where one is named.

@@ -33,6 +33,7 @@ class Capabilities:
     `consistent_lookup` says that a look-up that finds nothing after the lease proves that nothing was done. `replay`
     says that the same key with the same request does nothing twice within the key's life, and is answered with what
     became of the first: reconcile may then send an unanswered request again where look-ups prove nothing.
+    `chains` are the chain ids on which it can pay an `eip155` payee (None: any).
     """
 
     currencies: frozenset[str] | Literal["any"]
@@ -50,6 +51,7 @@ class Capabilities:
     replay: bool = False
     longest_memo: int = 0
     webhooks: bool = False
+    chains: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,15 @@ class SetupPage:
 
 @dataclass(frozen=True)
 class RefundOrder:
-    """A refund as the provider gets it. `charge_reference` is the provider's id of the charge."""
+    """A refund as the provider gets it. `charge_reference` is the provider's id of the charge; `customer` is what the
+    provider calls its customer now (by `link_customer`), else None."""
 
     refund_id: str
     payment_id: str
     charge_reference: str
     money: Money
     payee: Payee
+    customer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,29 @@ class PaymentProvider(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Resends(Protocol):
+    """A provider whose stored requests can be sent again byte for byte, because a second delivery can do nothing that
+    the first did not: a signed transaction. The engine asks it to only for a payment that may still run."""
+
+    def resend(self, reference: Reference) -> Outcome:
+        """Send what is stored of an attempt again, and say what became of it."""
+        ...
+
+
+@runtime_checkable
+class SpeedsUp(Protocol):
+    """A provider that can replace what waits by the same with a better chance: never two of both. A person decides."""
+
+    def speed_up(self, reference: Reference) -> Outcome:
+        """Replace what waits.
+
+        Raises:
+            ProviderError: it was not replaced; the message says why.
+        """
         ...
 
 

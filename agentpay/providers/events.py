@@ -66,7 +66,21 @@ class MethodNews:
     setup: str | None = None
 
 
-News = AttemptNews | RefundNews | DisputeNews | ReversalNews | MethodNews
+@dataclass(frozen=True)
+class StrayNews:
+    """Money that came, and is no payment's: too much, too late, or for nothing that we know of. A person decides what
+    becomes of it. `charge` is the provider's id of the charge that it came near to; `reason` is of a closed table of
+    the provider's, and `fraction` is the part of an amount that only told a payment from others, which is ours to keep.
+    `taken_back` says that it went again, or is explained by now: the same `reference`, once."""
+
+    reference: str
+    money: Money
+    status: Literal["received", "taken_back"]
+    reason: str
+    charge: str | None = None
+
+
+News = AttemptNews | RefundNews | DisputeNews | ReversalNews | MethodNews | StrayNews
 
 
 @dataclass(frozen=True)

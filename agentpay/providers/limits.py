@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agentpay.errors import ProviderUnsupported
 from agentpay.providers.base import PaymentProvider
 from agentpay_policies.money import Money
@@ -19,6 +21,8 @@ def check(provider: PaymentProvider, money: Money, payee: Payee, method: str | N
         raise ProviderUnsupported(f"{provider.name} does not take {money.currency}; it takes {_list(can.currencies)}.")
     if payee.kind not in can.payees:
         raise ProviderUnsupported(f"{provider.name} cannot pay {payee}; it can pay {_list(can.payees)}.")
+    if can.chains is not None and payee.chain is not None and payee.chain not in can.chains:
+        raise ProviderUnsupported(f"{provider.name} cannot pay {payee}: it is on chain {_list(map(str, can.chains))}.")
     if method is not None and method not in can.methods:
         methods = _list(can.methods) or "none by name"
         raise ProviderUnsupported(f"{provider.name} has no method {method[:60]!a}; it has {methods}.")
@@ -70,5 +74,5 @@ def check_refund(provider: PaymentProvider, *, partial: bool) -> None:
         raise ProviderUnsupported(f"{provider.name} refunds a payment as a whole only.")
 
 
-def _list(names: frozenset[str]) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

@@ -15,7 +15,7 @@ from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The revision that this program works with; a test holds it to the head of the migrations."""
 
 

@@ -14,11 +14,13 @@ from agentpay.payments import queries as payments
 from agentpay.payments.models import DisputeKind
 from agentpay.payments.outside import Claim, Outside
 from agentpay.payments.settling import Settling
+from agentpay.payments.strays import Strays
 from agentpay.principal import SYSTEM
-from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, News, RefundNews, ReversalNews
+from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, News, RefundNews, ReversalNews, StrayNews
 from agentpay.providers.outcomes import Declined, Outcome, Pending, Succeeded, name_of
 from agentpay.storage import outbox
 from agentpay.storage.transaction import Row, Tx
+from agentpay.webhooks import queries
 from agentpay.webhooks.models import Change
 from agentpay.webhooks.reducer import (
     Asked,
@@ -85,6 +87,8 @@ class Applying:
                 return self._claim(tx, provider, "reversal", news, at)
             case MethodNews():
                 return self._method(tx, provider, news)
+            case StrayNews():
+                return self._stray(tx, provider, news)
 
     # -- what we began -------------------------------------------------------------------------------------------------
 
@@ -192,6 +196,16 @@ class Applying:
         log.record(tx, principal=SYSTEM, action=topic, object_id=owner, data=data, at=now)
         outbox.tell(tx, topic, owner, data, now)
         return Done(Change(owner, topic), owner)
+
+    def _stray(self, tx: Tx, provider: str, news: StrayNews) -> Applied:
+        """Money that belongs to no payment is posted, or taken back; what is to be taken back must have come first."""
+        stamp = queries.stamped(tx, provider)
+        if stamp is None:
+            return Waits()
+        said = Strays(self.ids).apply(tx, f"{provider}:{stamp.account}", news)
+        if said == "waits":
+            return Waits()
+        return Done(Change(news.reference, f"stray.{news.status}") if said == "posted" else None, news.reference)
 
 
 def _attempt_for(tx: Tx, provider: str, news: AttemptNews) -> Row | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, News, RefundNews, ReversalNews
+from agentpay.providers.events import AttemptNews, DisputeNews, MethodNews, News, RefundNews, ReversalNews, StrayNews
 from agentpay.providers.outcomes import (
     Declined,
     NotSent,
@@ -27,6 +27,7 @@ _KINDS: Final[Mapping[str, type[News]]] = {
     "dispute": DisputeNews,
     "reversal": ReversalNews,
     "method": MethodNews,
+    "stray": StrayNews,
 }
 _OUTCOMES: Final[Mapping[str, type[Outcome]]] = {
     name_of(example): type(example)

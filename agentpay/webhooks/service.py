@@ -100,6 +100,20 @@ class Webhooks:
         known = self.providers.get(provider)
         return tuple(self._taken(known, event, None) for event in events)
 
+    def poll(self) -> int:
+        """Ask every provider what happened lately, and take what is new of it; returns how much that was. One that
+        cannot be asked keeps no other from its turn."""
+        now = self.store.read(lambda tx: tx.now())
+        return sum(self._polled(provider, now) for provider in self.providers)
+
+    def _polled(self, provider: PaymentProvider, now: datetime) -> int:
+        try:
+            events = provider.poll(now)
+        except Exception as exc:  # noqa: BLE001 - the named seam: a provider that raises tells nothing now
+            logger.warning("provider %s raised %s when it was polled", provider.name, type(exc).__name__)
+            return 0
+        return sum(receipt.status != "repeated" for receipt in self.apply_events(provider.name, events))
+
     def retry_waiting(self, limit: int = 50) -> RetryReport:
         """Try the waiting events again whose time has come, and give up those that waited for too long."""
         names = self.providers.names

@@ -11,7 +11,10 @@ from typing import Final
 
 from agentpay_policies.errors import CurrencyUnknown
 
-TOKENS: Final[dict[str, int]] = {"USDT": 6, "USDC": 6, "USDG": 6, "USDP": 8}
+TOKENS: Final[dict[str, int]] = {
+    "USDT": 6, "USDC": 6, "USDG": 6, "USDP": 8,
+    "DAI": 8, "EURC": 6, "FDUSD": 8, "GUSD": 2, "PYUSD": 6, "RLUSD": 8, "TUSD": 8, "USDE": 8, "USDS": 8,
+}  # fmt: skip
 
 
 def exponent(currency: object) -> int:

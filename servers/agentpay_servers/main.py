@@ -17,6 +17,7 @@ from agentpay_servers.commands import (
     approvals,
     approvers,
     care,
+    chain,
     customers,
     database,
     payments,
@@ -35,7 +36,7 @@ from agentpay_servers.session import NOT_IN_ORDER, WRONG_CALL, exit_code, report
 _ORDER = (
     *("demo", "init", "mcp", "tools"),
     *("plans", "customers", "subscribe", "usage", "credits", "status"),
-    *("payments", "charge", "refund", "renew", "webhooks", "disputes"),
+    *("payments", "charge", "refund", "renew", "chain", "webhooks", "disputes"),
     *("policy", "agents", "halt", "resume", "approvers", "approvals"),
     *("reconcile", "worker", "db", "audit", "doctor", "health", "capabilities"),
 )
@@ -128,6 +129,6 @@ def _wrong_call(error: typer.TyperException) -> int:
 
 for module in (
     *(serve, setup, plans, customers, usage, payments, webhooks),
-    *(approvals, approvers, policy, agents, tools, care, worker, database),
+    *(approvals, approvers, policy, agents, tools, chain, care, worker, database),
 ):
     module.register(app)

@@ -49,6 +49,7 @@ _CAPABILITIES = (
     Column[Any]("saved_methods", lambda row: row[1].saved_methods),
     Column[Any]("webhooks", lambda row: row[1].webhooks),
     Column[Any]("methods", lambda row: row[1].methods),
+    Column[Any]("chains", lambda row: row[1].chains, since="json"),
     Column[Any]("minimum", lambda row: [str(one) for one in row[1].minimum.values()]),
     Column[Any]("maximum", lambda row: [str(one) for one in row[1].maximum.values()]),
     Column[Any]("key_life_seconds", lambda row: row[1].key_life, since="json"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    database = group(app, "db", "The database: upgrade, backup, export, import, restored, accept-clock.")
+    database = group(app, "db", "The database: upgrade, backup, export, import, and more.")
     database.command("upgrade")(upgrade)
     database.command("backup")(backup)
     database.command("export")(export)

@@ -28,11 +28,12 @@ _RENEWALS = tuple(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    payments = group(app, "payments", "Payments: list, show, verify, continue, resolve.")
+    payments = group(app, "payments", "Payments: list, show, verify, continue, speed up, resolve.")
     payments.command("list")(list_payments)
     payments.command("show")(show)
     payments.command("verify")(verify)
     payments.command("continue")(go_on)
+    payments.command("speed-up")(speed_up)
     payments.command("resolve")(resolve)
     app.command()(charge)
     app.command()(refund)
@@ -86,6 +87,18 @@ def go_on(payment: PaymentId, as_json: AsJson = False, database_url: DatabaseUrl
     """Go on with a payment after its customer acted, or after it was approved. Safe to repeat."""
     with reader(database_url) as engine:
         print_record(PAYMENTS, engine.continue_payment(payment), as_json)
+
+
+def speed_up(
+    payment: Annotated[str, typer.Argument(metavar="ID", help="The id of the payment or refund.")],
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Replace a transfer that is stuck on its chain by the same one with higher fees: only one of them can be mined."""
+    with reader(database_url) as engine:
+        made = engine.speed_up(payment)
+    columns: Sequence[Column[Any]] = REFUNDS if payment.startswith("ref_") else PAYMENTS
+    print_record(columns, made, as_json)
 
 
 def resolve(

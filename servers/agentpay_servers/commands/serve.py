@@ -18,13 +18,17 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     provider: Annotated[
-        str, typer.Option("--provider", metavar="NAME", help="mock, or stripe: its test mode, or without a key ours.")
+        str,
+        typer.Option(
+            "--provider", metavar="NAME", help="mock, crypto (a local chain), or stripe: its test mode, else ours."
+        ),
     ] = "mock",
     as_json: AsJson = False,
 ) -> None:
     """Show the main job, end to end, with no set-up.
 
     An agent pays through a real MCP server, the policy decides, a person approves; on a database of its own.
+    With --provider crypto: a deposit, its confirmations, access, a refund, and a send that a person approves.
     """
     from agentpay_servers.demo import run
 

@@ -38,7 +38,7 @@ def worker(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Run the background jobs: look outcomes up, renew, expire, seal, tidy.
+    """Run the background jobs: reconcile, renew, expire, seal.
 
     Any number may run on one database: each job is in one place at a time. SIGTERM ends it after the job under way.
     """

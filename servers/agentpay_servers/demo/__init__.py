@@ -25,6 +25,8 @@ def run(*, json: bool = False, provider: str = "mock") -> int:
     Raises:
         ConfigurationError: there is no demo of that provider, or it would move real money.
     """
+    if provider == "crypto":
+        return _on_chain(json)
     import anyio
 
     from agentpay_servers.demo.stages import staged
@@ -37,6 +39,17 @@ def run(*, json: bool = False, provider: str = "mock") -> int:
     if json:
         print_json(_data(told))
     return _DONE if told.ok else _WENT_WRONG
+
+
+def _on_chain(json: bool) -> int:
+    from agentpay_servers.demo.chain import tell
+    from agentpay_servers.demo.transcript import Transcript
+
+    with tempfile.TemporaryDirectory(prefix="agentpay-demo-") as folder:
+        told = tell(Path(folder), None if json else Transcript())
+    if json:
+        print_json(told.data())
+    return _WENT_WRONG if told.wrong else _DONE
 
 
 def _data(told: Told) -> dict[str, object]:

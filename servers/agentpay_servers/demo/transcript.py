@@ -14,6 +14,7 @@ from agentpay_policies.text import escaped
 from agentpay_servers.demo.scene import AGENT, POLICY
 
 if TYPE_CHECKING:
+    from agentpay_servers.demo.chain import Told as ChainTold
     from agentpay_servers.demo.scene import Scene
     from agentpay_servers.demo.steps import Step
     from agentpay_servers.demo.story import Told
@@ -48,6 +49,23 @@ class Transcript:
             self._indented(f"{'  ' if number else '->'} {line}")
         for line in step.wrong:
             self._indented(f"WRONG: {line}", style="bold red")
+
+    def begin_on_chain(self, chain: int, token: str) -> None:
+        """Say what was prepared for the story of a stablecoin."""
+        self._line("AgentPay demo: stablecoins on a local chain, in this process. No real money moves.")
+        self._line(f"Chain {chain}, token {token}: 6 decimals, and `transfer` returns nothing, as USDT's.", style="dim")
+
+    def end_on_chain(self, told: ChainTold) -> None:
+        """Show what stands in the database and on the chain, and the verdict."""
+        self._line("")
+        self._line("What stands in the database and on the chain now", style="bold")
+        for name, value in told.books.items():
+            self._indented(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        self._line("")
+        if not told.wrong:
+            self._line(f"All {len(told.steps)} steps and the books came out as expected.", style="bold green")
+        for line in told.wrong:
+            self._line(f"WRONG: {line}", style="bold red")
 
     def end(self, told: Told) -> None:
         """Show what the database holds, and the verdict."""

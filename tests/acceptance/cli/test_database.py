@@ -96,7 +96,8 @@ def test_a_worker_runs_what_is_due_once_and_says_what_each_job_did(cli: Cli, url
     cli("charge", "alice", "13.22", "USD", "--key", "lost")
     ran = {one["job"]: one for one in cli("worker", "--once", "--json").data}
     assert ran["reconcile"]["ended"] == "done"
-    assert set(ran) == {"reconcile", "approvals", "subscriptions", "renewals", "throttles", "prune"}
+    jobs = {"reconcile", "polling", "webhooks", "approvals", "subscriptions", "renewals", "throttles", "prune"}
+    assert set(ran) == jobs
     again = cli("worker", "--once").out
     assert "not due yet" in again
 
