@@ -75,7 +75,7 @@ bench: .venv/.dev
 mutants: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
-# The whole crash matrix, and random runs with kills, on both databases: half an hour. Shorter: make soak SOAK="--runs 2"
+# The whole crash matrix, and random runs with kills, on both databases: an hour. Shorter: make soak SOAK="--runs 2"
 soak: .venv/.dev
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 

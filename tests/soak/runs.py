@@ -14,7 +14,7 @@ from typing import Final
 from agentpay.clock import FixedClock
 from agentpay.storage import Store
 from conftest import START
-from soak.operations import perform, plan
+from soak.operations import CUSTOMERS, perform, plan
 from support.failing import PLACES, Places, closed, kill_myself, watched_engine
 from support.fakes import Fake
 from support.matrix import Findings, Lab, unanswered
@@ -60,6 +60,8 @@ class Run:
         self._rng = random.Random(self.seed + 1)
         self._tally, self._open = Tally(), set[str]()
         lab = Lab(self.url, FixedClock(START), self.fake)
+        for customer in CUSTOMERS:
+            self.fake.meet(lab.sound, self.url, customer)
         lab.close()
         done = 0
         while done < len(self._steps):
@@ -123,7 +125,8 @@ class Run:
         self._note_open()
         self._tally.add(lab.findings())
         store = Store(self.url)
-        left = store.read(unanswered)
+        since = None if self.fake.forgets is None else lab.clock.now() - self.fake.forgets
+        left, told = store.read(lambda tx: (unanswered(tx), unanswered(tx, since)))
         store.close()
         self._tally.unknowns = len(self._open - left)
-        self._tally.losses += [f"seed {self.seed}: attempt {one} is still unknown" for one in sorted(left)]
+        self._tally.losses += [f"seed {self.seed}: attempt {one} is still unknown" for one in sorted(told)]

@@ -13,7 +13,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -186,6 +186,7 @@ class Lab:
             AssertionError: the place was not reached, money moved twice or was lost, or it ends otherwise.
         """
         operation, customer = operation or OPERATIONS[cell.operation], f"{cell}-{how}-{next(_NUMBERS)}"
+        self.fake.meet(self.sound, self.url, customer)
         operation.prepare(self.sound, customer)
         if cell.operation == "renew":
             self.clock.advance(timedelta(days=1, seconds=1))
@@ -195,6 +196,8 @@ class Lab:
         self.clock.advance(self.fake.lease)
         with self.started() as manager:
             manager.reconcile()
+            if self.fake.goes_on:
+                _goes_on(manager, customer)
             ended = _ended(lambda: operation.run(manager._engine, customer))
             assert ended == cell.expected, f"{cell}: it ended {ended}, not {cell.expected}"
             assert _ended(lambda: operation.run(manager._engine, customer)) == ended
@@ -267,6 +270,13 @@ class Lab:
         return Findings(tuple(doubles), tuple(lost), tuple(broken))
 
 
+def _goes_on(manager: PaymentManager, customer: str) -> None:
+    """What the operator does with a charge that was begun at the provider and not paid."""
+    for payment in manager.list_payments(customer):
+        if payment.status == "requires_action":
+            manager.continue_payment(payment.id)
+
+
 def _check_counters(store: Store) -> None:
     store.read(check_counters)
 
@@ -289,9 +299,11 @@ def our_effects(tx: Tx) -> Counter[Moved]:
     return Counter((row.id, row.amount_minor, row.currency) for row in rows)
 
 
-def unanswered(tx: Tx) -> set[str]:
-    """The attempts whose outcome nobody knows."""
+def unanswered(tx: Tx, since: datetime | None = None) -> set[str]:
+    """The attempts whose outcome nobody knows; only those sent since a moment, where one is named."""
     query = sa.select(ATTEMPTS.c.id).where(ATTEMPTS.c.outcome.in_(("sent", "unknown")))
+    if since is not None:
+        query = query.where(ATTEMPTS.c.sent_at >= since)
     return {row.id for row in tx.all(query)}
 
 

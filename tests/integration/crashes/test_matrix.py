@@ -1,6 +1,7 @@
 """The crash matrix: wherever an operation dies, whatever its provider does, money moves once and nothing is lost.
 
-All of it by exception on SQLite; a fixed sample by SIGKILL on both databases. `make soak` runs everything on both.
+With the mock all of it by exception on SQLite, and a fixed sample by SIGKILL on both databases; with each provider
+behind a socket the sample by exception, and two cells by SIGKILL, on SQLite. `make soak` runs everything on both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from agentpay.manager.wiring import Engine
 from conftest import START
 from support.databases import Databases
 from support.failing import PLACES, Place, Places, closed, watched_engine
-from support.fakes import ENDINGS, FAKES, REACHED, Effect, Ending, Fake, MockFake
+from support.fakes import ENDINGS, FAKES, REACHED, SERVED, Effect, Ending, Fake, MockFake
 from support.matrix import OPERATIONS, Cell, Lab, Operation, cells, every_cell, sample
 
 
@@ -38,6 +39,11 @@ def lab(databases: Databases, fake: Fake) -> Iterator[Lab]:
     databases.drop(url)
 
 
+mocked = pytest.mark.parametrize("fake", [MockFake()], ids=["mock"], indirect=True)
+served = pytest.mark.parametrize("fake", SERVED, ids=[fake.name for fake in SERVED], indirect=True)
+
+
+@mocked
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_that_dies_there_happens_once(lab: Lab, operation: str, place: Place) -> None:
@@ -45,6 +51,22 @@ def test_an_operation_that_dies_there_happens_once(lab: Lab, operation: str, pla
         lab.run(cell)
 
 
+@served
+@pytest.mark.slow
+def test_at_a_provider_behind_a_socket_it_happens_once_as_well(lab: Lab) -> None:
+    for cell in sample():
+        lab.run(cell)
+
+
+@served
+@pytest.mark.parametrize(
+    "cell", [Cell("charge", "before_provider", "ok"), Cell("refund", "after_move", "error_after")], ids=str
+)
+def test_a_process_that_is_killed_before_such_a_provider_leaves_one_truth(lab: Lab, cell: Cell) -> None:
+    lab.run(cell, "kill")
+
+
+@mocked
 @pytest.mark.slow
 def test_a_process_that_is_killed_there_leaves_nothing_but_one_truth(
     databases: Databases, dialect: str, fake: Fake
@@ -61,6 +83,7 @@ def test_a_process_that_is_killed_there_leaves_nothing_but_one_truth(
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_an_undisturbed_call_reaches_the_places_that_the_matrix_says(lab: Lab, fake: Fake, ending: Ending) -> None:
     """So that no cell is left out because its place was thought not to be reached."""
+    fake.meet(lab.sound, lab.url, f"ana-{ending}")
     places = Places()
     provider = fake.provider(lab.url, lab.clock, places)
     engine = watched_engine(lab.url, lab.clock, provider, places)

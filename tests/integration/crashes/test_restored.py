@@ -13,14 +13,15 @@ from agentpay.manager import PaymentManager
 from conftest import START
 from support.databases import Databases
 from support.failing import Died, Places, closed, watched_engine
+from support.fakes import FAKES
 from support.matrix import OPERATIONS, Lab, Operation
 
 
-@pytest.fixture
-def lab(databases: Databases) -> Iterator[Lab]:
-    """On SQLite: there the provider's books lie beside the database, and outlive what is restored."""
+@pytest.fixture(params=FAKES, ids=lambda fake: fake.name)
+def lab(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Lab]:
+    """On SQLite: there the books of each provider lie elsewhere, and outlive what is restored."""
     url = databases.create("sqlite")
-    made = Lab(url, FixedClock(START))
+    made = Lab(url, FixedClock(START), request.param)
     yield made
     databases.drop(url)
 
@@ -52,6 +53,7 @@ def keys(lab: Lab) -> set[str]:
 
 def ready(lab: Lab, name: str) -> tuple[Operation, Callable[[PaymentManager], object]]:
     operation = OPERATIONS[name]
+    lab.fake.meet(lab.sound, lab.url, "ana")
     operation.prepare(lab.sound, "ana")
     if name == "renew":
         lab.clock.advance(START.replace(day=2) - START.replace(day=1))

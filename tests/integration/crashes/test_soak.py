@@ -6,7 +6,7 @@ import pytest
 
 from soak.__main__ import main
 
-SMALL = ["--on", "sqlite", "--runs", "1", "--operations", "30", "--examples", "0", "--no-matrix"]
+SMALL = ["--on", "sqlite", "--providers", "mock", "--runs", "1", "--operations", "30", "--examples", "0", "--no-matrix"]
 
 
 def test_a_small_soak_prints_a_table_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
