@@ -34,11 +34,9 @@ class Gate:
 
         Returns what the active policy says of an agent's charges beside the decision itself.
         """
-        counters.lock_policy(tx, to_change=False)
-        policy = active.policy(tx)
+        policy = _locked(tx, agent)
         if policy is None:
             return Rules()
-        counters.lock_subjects(tx, policy.path(agent))
         entry = policy.agent(agent)
         return Rules(
             duplicate_window=policy.duplicate_window,
@@ -79,26 +77,19 @@ class Gate:
         An approval that people gave for this very owner and digest is used up by the decision that allows it; its hold
         is replaced by a new one of now. Without one, where the policy wants people to approve, the ask is parked.
         """
-        counters.lock_policy(tx, to_change=False)
-        policy = active.policy(tx)
-        path = policy.path(ask.agent) if policy is not None else ()
-        counters.lock_subjects(tx, path)
+        policy = _locked(tx, ask.agent)
         now = tx.now()
         earlier = approvals.latest(tx, ask.owner_id)
         given = None if earlier is None else approvals.given(tx, ask, now)
         with tx.conn.begin_nested() as savepoint:
             if given is not None:
                 holds.void(tx, ask.owner_id, now)
-            if (
-                given is None and earlier is not None
-            ):  # left open, it would end later, and free what is held from now on
+            elif earlier is not None:  # left open, it would end later, and free what is held from now on
                 approvals.supersede_open(tx, ask.owner_id, now)
             rules = _answered(policy, ask.agent, given)
             decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
-            if (
-                decision.outcome == "approve" and rules
-            ):  # it is asked anew, and about everything: an approval is one row
-                rules = frozenset()
+            if decision.outcome == "approve" and rules:
+                rules = frozenset()  # it is asked anew, and about everything: an approval is one row
                 decision = self._decide(tx, policy, ask.request, now, rules, ask.look_alike)
             if decision.outcome == "deny" or policy is None:
                 savepoint.rollback()
@@ -112,9 +103,7 @@ class Gate:
 
     def spend(self, tx: Tx, request: Request, owner_id: str, customer_id: str) -> Denied | None:
         """Decide about recorded usage, and count it: it is spent at once. A refusal writes nothing."""
-        counters.lock_policy(tx, to_change=False)
-        policy = active.policy(tx)
-        counters.lock_subjects(tx, policy.path(request.agent) if policy is not None else ())
+        policy = _locked(tx, request.agent)
         now = tx.now()
         asked = replace(request, customer_ref=customer_id)
         decision = self._decide(tx, policy, asked, now, frozenset(), None)
@@ -164,9 +153,7 @@ class Gate:
 
         An approval that it used up answers for its rules until that approval's time runs out. Nothing is written.
         """
-        counters.lock_policy(tx, to_change=False)
-        policy = active.policy(tx)
-        counters.lock_subjects(tx, policy.path(ask.agent) if policy is not None else ())
+        policy = _locked(tx, ask.agent)
         if not holds.is_held(tx, ask.owner_id):
             return False
         now = tx.now()
@@ -202,6 +189,14 @@ def _only(decision: Decision, wanted: Callable[[str], bool]) -> Decision:
         violations=tuple(decision.violations[number] for number in found),
         for_operator=tuple(decision.for_operator[number] for number in found),
     )
+
+
+def _locked(tx: Tx, agent: str) -> Policy | None:
+    """The active policy, kept as it is, and the agent and its budgets locked: what is read of them after is current."""
+    counters.lock_policy(tx, to_change=False)
+    policy = active.policy(tx)
+    counters.lock_subjects(tx, policy.path(agent) if policy is not None else ())
+    return policy
 
 
 def _hash(policy: Policy | None) -> str | None:

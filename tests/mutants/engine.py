@@ -50,7 +50,7 @@ MUTANTS: Final = (
         "own hold counted when an approval is used",
         f"{_S}/gate.py",
         "            if given is not None:\n                holds.void(tx, ask.owner_id, now)\n",
-        "",
+        "            if given is not None:\n                pass\n",
         f"{_T}/test_approvals.py::test_what_it_held_itself_is_not_counted_against_it[sqlite]",
     ),
     Mutant(

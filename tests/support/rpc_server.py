@@ -19,6 +19,10 @@ Answer = Callable[[str, list[Any], Any], Any]
 """What is made of an answer: (method, parameters, the chain's result) -> what is sent."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # by default the sixth of several callers at once may be turned away
+
+
 class RpcServer:
     """Serves a chain; `fault` and `answer` may be changed while it runs. `asked` holds every method."""
 
@@ -28,7 +32,7 @@ class RpcServer:
         self.answer: Answer = lambda _method, _parameters, result: result
         self.asked: list[tuple[str, list[Any]]] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
