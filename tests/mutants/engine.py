@@ -15,8 +15,7 @@ MUTANTS: Final = (
         f"{_S}/counters.py",
         '    if tx.dialect == "sqlite":\n        return\n',
         "    return\n",
-        "tests/acceptance/concurrency/test_exactness.py::"
-        "test_ten_processes_under_a_cap_of_150_capture_exactly_150_twenty_times[postgresql]",
+        f"{_T}/test_machine.py::test_ten_processes_together_never_pass_a_cap[postgresql]",
     ),
     Mutant(
         "no consume-once: an approval that was used may be used again",
@@ -28,8 +27,9 @@ MUTANTS: Final = (
     Mutant(
         "an approval is good for another amount",
         f"{_S}/approvals.py",
-        "if row is None or row.expires_at <= now or row.digest != ask.digest:",
-        "if row is None or row.expires_at <= now:",
+        '_A.status == "approved").order_by(_A.number.desc())\n    )\n'
+        "    if row is None or row.expires_at <= now or row.digest != ask.digest:",
+        '_A.status == "approved").order_by(_A.number.desc())\n    )\n    if row is None or row.expires_at <= now:',
         f"{_T}/test_approvals.py::test_an_approval_is_for_the_very_effect_that_people_saw[sqlite]",
     ),
     Mutant(
@@ -72,7 +72,7 @@ MUTANTS: Final = (
         f"{_S}/granting.py",
         "weight_minor=weight(policy.agent(ask.agent), ask.request),",
         "weight_minor=money.minor,",
-        f"{_T}/test_fields.py::test_a_subscription_counts_what_it_commits_to_unless_the_policy_says_paid[sqlite-committed-1]",
+        f"{_T}/test_fields.py::test_a_subscription_counts_what_it_commits_to_unless_the_policy_says_paid[sqlite-committed-1-1.00]",
     ),
     Mutant(
         "agent id from an argument",
@@ -84,7 +84,7 @@ MUTANTS: Final = (
     Mutant(
         "a denial keeps no record for people",
         "agentpay/payments/opening.py",
-        "requests.keep(tx, request, denied.decision, denied.policy_hash, now)",
+        "requests.keep(tx, request, denied.decision, denied.policy_hash, now, owner_id=owner_id)",
         "return",
         f"{_T}/test_fields.py::test_what_was_denied_is_kept_for_people_with_every_reason[sqlite]",
     ),

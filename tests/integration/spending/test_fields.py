@@ -74,9 +74,9 @@ def test_only_the_periods_and_terms_that_are_allowed_are_subscribed(make_bench: 
     bench.check()
 
 
-@pytest.mark.parametrize(("count", "plans"), [("committed", 1), ("paid", 3)])
+@pytest.mark.parametrize(("count", "plans", "price"), [("committed", 1, "1.00"), ("paid", 3, "101.00")])
 def test_a_subscription_counts_what_it_commits_to_unless_the_policy_says_paid(
-    make_bench: MakeBench, count: str, plans: int
+    make_bench: MakeBench, count: str, plans: int, price: str
 ) -> None:
     rules = {"plans": ["*"], "max_per_period": "500.00 USD", "count": count}
     budget = {"team": {"limits": [limit("130.00 USD")]}}
@@ -84,7 +84,7 @@ def test_a_subscription_counts_what_it_commits_to_unless_the_policy_says_paid(
     for number in range(plans):
         plan(bench, f"p{number}", term=12)
         subscribe(bench, f"p{number}")()
-    plan(bench, "more", price="101.00", term=12)
+    plan(bench, "more", price=price, term=12)
     assert violations_of(subscribe(bench, "more")) == ["BUDGET_EXHAUSTED"]
     bench.check()
 
