@@ -11,6 +11,7 @@ from agentpay.ids import Ids
 from agentpay.payments import queries
 from agentpay.payments.asks import Opened, RefundAsk, Stands, Started, effect_digest
 from agentpay.payments.attempts import Attempts, newest
+from agentpay.payments.describing import refund_request
 from agentpay.payments.opening import Refusals, denial
 from agentpay.payments.tables import RefundRow
 from agentpay.payments.views import refund_view, refusal_of
@@ -23,7 +24,6 @@ from agentpay.spending.models import Allowed, Ask, Denied, Parked, Verdict
 from agentpay.spending.throttle import Throttle
 from agentpay.storage import keys, texts
 from agentpay.storage.transaction import Row, Tx
-from agentpay_policies.decisions import Request as PolicyRequest
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
 
@@ -81,7 +81,7 @@ class Refunding:
         if ask.principal.kind != "agent" or _own(payment, ask.principal):
             return
         least = Money.from_minor(1, payment.currency)
-        denied = self.gate.permit_of_some_size(tx, _request(tx, ask.principal, payment, least))
+        denied = self.gate.permit_of_some_size(tx, refund_request(tx, payment, ask.principal.id, least))
         if denied is not None:
             raise denial(denied)
 
@@ -151,7 +151,7 @@ class Refunding:
 
     def _ask(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> Ask:
         principal = Principal(row.principal_kind, row.principal_id)
-        request = _request(tx, principal, payment, Money.from_minor(row.amount_minor, row.currency))
+        request = refund_request(tx, payment, principal.id, Money.from_minor(row.amount_minor, row.currency))
         return Ask(
             request=request,
             owner_id=row.id,
@@ -197,23 +197,6 @@ def _disputed(payment: Row) -> str:
 
 def _own(payment: Row, principal: Principal) -> bool:
     return (payment.principal_kind, payment.principal_id) == (principal.kind, principal.id)
-
-
-def _request(tx: Tx, principal: Principal, payment: Row, money: Money) -> PolicyRequest:
-    """An agent's refund as the policy sees it."""
-    return PolicyRequest(
-        tool="refund",
-        agent=principal.id,
-        operation="refund",
-        customer=customers.by_id(tx, payment.customer_id).external_id,
-        payee=Payee.parse(payment.payee),
-        direction=payment.direction,
-        provider=payment.provider,
-        method=payment.method,
-        money=money,
-        own_charge=_own(payment, principal),
-        customer_ref=payment.customer_id,
-    )
 
 
 class _Known(AgentPayError):
