@@ -20,6 +20,7 @@ from agentpay.clock import Clock, FixedClock
 from agentpay.ids import Ids, RandomIds
 from agentpay.storage import Store
 from agentpay.storage.schema import install
+from support import compiled
 from support.databases import Databases
 from support.invariants import check_invariants
 from support.parallel import Processes
@@ -28,6 +29,8 @@ from support.postgres import NOT_TESTED, Postgres, PostgresUnavailable, remove_f
 OpenStore = Callable[..., Store]
 
 START = datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+compiled.share()
 
 
 @pytest.fixture(scope="session")
