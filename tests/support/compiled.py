@@ -41,7 +41,13 @@ class SharedCache(MutableMapping[Any, Any]):
         return (type(key[0]), *key[1:])
 
 
+_CACHE = SharedCache()
+
+
+def _use(conn: sa.Connection) -> None:
+    conn.execution_options(compiled_cache=_CACHE)
+
+
 def share() -> None:
-    """From now on every connection of this process uses one cache."""
-    cache = SharedCache()
-    sa.event.listen(sa.Engine, "engine_connect", lambda conn: conn.execution_options(compiled_cache=cache))
+    """From now on every connection of this process uses one cache. To say so again changes nothing."""
+    sa.event.listen(sa.Engine, "engine_connect", _use)

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
+from support import compiled
+
 T = TypeVar("T")
 
 _START_TIMEOUT = 60.0
@@ -133,6 +135,7 @@ def _answer(pipe: Connection, timeout: float) -> Any:
 
 def _work(pipe: Connection) -> None:
     """The life of a worker: import the function, wait for the start, run, answer; until the pipe is closed."""
+    compiled.share()
     while True:
         try:
             target, args = pipe.recv()
