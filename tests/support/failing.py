@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, Literal, NoReturn, get_args
 
@@ -27,8 +27,8 @@ from agentpay.providers.base import PaymentProvider
 from agentpay.providers.registry import Providers
 from agentpay.spending.throttle import Throttle
 from agentpay.storage import Store
-from agentpay.storage.backends import Backend, Holding, backend_for
-from agentpay.storage.transaction import Dialect
+from agentpay.storage.backends import Backend, backend_for
+from support.wrapped import WrappedBackend
 
 Place = Literal[
     "before_first_commit",
@@ -78,14 +78,12 @@ class Places:
         self._die()
 
 
-class WatchedBackend:
+class WatchedBackend(WrappedBackend):
     """A real backend whose commits call the places."""
 
     def __init__(self, inner: Backend, places: Places) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._places = places
-        self.dialect: Dialect = inner.dialect
-        self.engine = inner.engine
 
     @contextmanager
     def writing(self, *, accept_clock: bool) -> Iterator[tuple[sa.Connection, Callable[[], datetime]]]:
@@ -97,27 +95,6 @@ class WatchedBackend:
                 self._places("before_first_commit" if which == "first" else "before_second_commit")
         if which is not None:
             self._places("after_first_commit" if which == "first" else "after_second_commit")
-
-    def reading(self) -> AbstractContextManager[sa.Connection]:
-        return self._inner.reading()
-
-    def creating(self) -> AbstractContextManager[sa.Connection]:
-        return self._inner.creating()
-
-    def holding(self, name: str) -> Holding:
-        return self._inner.holding(name)
-
-    def read_time(self, conn: sa.Connection) -> datetime:
-        return self._inner.read_time(conn)
-
-    def forget_connections(self) -> None:
-        self._inner.forget_connections()
-
-    def after_fork(self) -> None:
-        self._inner.after_fork()
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 def _counts(conn: sa.Connection) -> tuple[int, int]:

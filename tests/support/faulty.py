@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from agentpay.clock import Clock
 from agentpay.storage import Store
-from agentpay.storage.backends import Backend, Holding, backend_for
-from agentpay.storage.transaction import Dialect
+from agentpay.storage.backends import Backend, backend_for
+from support.wrapped import WrappedBackend
 
 
 class DriverError(Exception):
@@ -30,15 +30,13 @@ def server_error(sqlstate: str | None, *, lost: bool = False) -> sa.exc.Operatio
 Fault = Callable[[sa.Connection], None]
 
 
-class FaultyBackend:
+class FaultyBackend(WrappedBackend):
     """A real backend that calls one fault a write, before COMMIT or after it, until there are no more."""
 
     def __init__(self, inner: Backend, *, before: list[Fault] | None = None, after: list[Fault] | None = None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.before = before or []
         self.after = after or []
-        self.dialect: Dialect = inner.dialect
-        self.engine = inner.engine
 
     @contextmanager
     def writing(self, *, accept_clock: bool) -> Iterator[tuple[sa.Connection, Callable[[], datetime]]]:
@@ -48,27 +46,6 @@ class FaultyBackend:
                 self.before.pop(0)(conn)
         if self.after:
             self.after.pop(0)(conn)
-
-    def reading(self) -> AbstractContextManager[sa.Connection]:
-        return self._inner.reading()
-
-    def creating(self) -> AbstractContextManager[sa.Connection]:
-        return self._inner.creating()
-
-    def holding(self, name: str) -> Holding:
-        return self._inner.holding(name)
-
-    def read_time(self, conn: sa.Connection) -> datetime:
-        return self._inner.read_time(conn)
-
-    def forget_connections(self) -> None:
-        self._inner.forget_connections()
-
-    def after_fork(self) -> None:
-        self._inner.after_fork()
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 def faulty_store(

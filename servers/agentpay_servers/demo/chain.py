@@ -17,8 +17,7 @@ from agentpay.manager import AgentHandle, PaymentManager
 from agentpay.payments.models import Payment
 from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
 from agentpay.testing.chain import CHAIN, XPUB, LocalChain, TestToken
-from agentpay_servers.demo.steps import Actor, Step, differences
-from agentpay_servers.output import plain
+from agentpay_servers.demo.steps import Actor, Step, Steps, differences
 
 if TYPE_CHECKING:
     from agentpay_servers.demo.transcript import Transcript
@@ -101,9 +100,9 @@ def tell(folder: Path, transcript: Transcript | None) -> Told:
     with PaymentManager(url, provider=provider, policy=policy(vendor), clock=chain.clock) as manager:
         if transcript is not None:
             transcript.begin_on_chain(CHAIN, token.address)
-        story = _Story(chain, token, manager, vendor, transcript)
+        story = _Story(chain, token, manager, vendor, Steps(transcript))
         story.run()
-        told = Told(tuple(story.steps), story.books(), _EXPECTED)
+        told = Told(tuple(story.steps.kept), story.books(), _EXPECTED)
     if transcript is not None:
         transcript.end_on_chain(told)
     return told
@@ -128,8 +127,7 @@ class _Story:
     token: TestToken
     manager: PaymentManager
     vendor: str
-    transcript: Transcript | None
-    steps: list[Step] = field(default_factory=list)
+    steps: Steps
 
     def run(self) -> None:
         """Every step in order."""
@@ -143,7 +141,7 @@ class _Story:
         self.manager.create_plan(PLAN)
         begun = self.manager.subscribe(CUSTOMER, PLAN.id, idempotency_key="subscribe-ana")
         payment = self.manager.get_payment(str(begun.payment_id))
-        self._add(
+        self.steps.add(
             "A customer subscribes: the charge is a deposit to an address of its own",
             "operator",
             "subscribe",
@@ -161,7 +159,7 @@ class _Story:
         self.chain.mine(_CONFIRMATIONS - 1)
         self._looks(f"After {_CONFIRMATIONS} confirmations it counts", payment, f"{_CONFIRMATIONS} blocks", "succeeded")
         access = self.manager.check_access(CUSTOMER, "premium_api")
-        self._add(
+        self.steps.add(
             "Now the customer has access",
             "operator",
             "check_access",
@@ -183,7 +181,7 @@ class _Story:
         self.chain.mine(_CONFIRMATIONS)
         self.manager.reconcile()
         ended = self.manager.refunds_of(payment)[0]
-        self._add(
+        self.steps.add(
             "The customer confirms an address, and the refund goes there",
             "operator",
             "refund",
@@ -205,7 +203,7 @@ class _Story:
 
         self._refused("The agent pays a stranger: the policy refuses", "charge", {**order, "payee": other}, to_stranger)
         parked = _send(bot, "30.00", self.vendor, "send-1")
-        self._add(
+        self.steps.add(
             "The agent pays the vendor 30 USDT: a person has to approve",
             "agent",
             "charge",
@@ -216,7 +214,7 @@ class _Story:
         )
         self.manager.approve(str(parked.approval_id), approver=APPROVER, secret=secret)
         sent = _send(bot, "30.00", self.vendor, "send-1")
-        self._add(
+        self.steps.add(
             "The owner approves; the agent repeats its call: signed, stored, broadcast once",
             "agent",
             "charge",
@@ -234,7 +232,7 @@ class _Story:
         self.chain.mine(_CONFIRMATIONS)
         self.manager.poll()  # what `agentpay worker` does
         (listed,) = self.manager.unallocated_transfers()
-        self._add(
+        self.steps.add(
             "The customer pays again by mistake: it is nobody's, and a person sees it",
             "operator",
             "agentpay chain unallocated",
@@ -276,7 +274,7 @@ class _Story:
     def _looks(self, title: str, payment: str, what: str, status: str) -> None:
         found = self.manager.verify_payment(payment)
         text, answer, expected = found.next_step or found.status, {"status": found.status}, {"status": status}
-        self._add(title, "operator", "verify_payment", {"after": what}, text, answer, expected)
+        self.steps.add(title, "operator", "verify_payment", {"after": what}, text, answer, expected)
 
     def _refused(self, title: str, call: str, arguments: Mapping[str, object], run: Callable[[], str]) -> None:
         try:
@@ -287,23 +285,7 @@ class _Story:
             code, text = error.code, f"{error.message} {error.next_step}"
         wanted = "PAYEE_NOT_ALLOWED" if call == "charge" else "PROVIDER_UNSUPPORTED"
         actor: Actor = "agent" if call == "charge" else "operator"
-        self._add(title, actor, call, arguments, f"{code}: {text}", {"code": code}, {"code": wanted})
-
-    def _add(
-        self,
-        title: str,
-        actor: Actor,
-        call: str,
-        arguments: Mapping[str, object],
-        text: str,
-        answer: Mapping[str, object],
-        expected: Mapping[str, object],
-    ) -> None:
-        values = {name: plain(value) for name, value in answer.items()}
-        step = Step(len(self.steps) + 1, title, actor, call, arguments, text, values, expected)
-        self.steps.append(step)
-        if self.transcript is not None:
-            self.transcript.step(step)
+        self.steps.add(title, actor, call, arguments, f"{code}: {text}", {"code": code}, {"code": wanted})
 
 
 def _send(bot: AgentHandle, amount: str, payee: str, key: str) -> Payment:

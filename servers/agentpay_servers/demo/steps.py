@@ -1,10 +1,15 @@
-"""One step of the demo: who did what, what came back, and what was expected."""
+"""The steps of a demo: who did what, what came back, and what was expected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentpay_servers.output import plain
+
+if TYPE_CHECKING:
+    from agentpay_servers.demo.transcript import Transcript
 
 Actor = Literal["agent", "operator"]
 
@@ -40,6 +45,31 @@ class Step:
             "expected": self.expected,
             "ok": not self.wrong,
         }
+
+
+@dataclass
+class Steps:
+    """The steps of a story as they happen: each is kept, and shown where somebody reads along."""
+
+    transcript: Transcript | None
+    kept: list[Step] = field(default_factory=list)
+
+    def add(
+        self,
+        title: str,
+        actor: Actor,
+        call: str,
+        arguments: Mapping[str, object],
+        text: str,
+        answer: Mapping[str, Any],
+        expected: Mapping[str, object],
+    ) -> None:
+        """Keep a step, and show it."""
+        values = {name: plain(value) for name, value in answer.items()}
+        step = Step(len(self.kept) + 1, title, actor, call, arguments, text, values, expected)
+        self.kept.append(step)
+        if self.transcript is not None:
+            self.transcript.step(step)
 
 
 def differences(where: str, found: Mapping[str, Any], expected: Mapping[str, object]) -> tuple[str, ...]:

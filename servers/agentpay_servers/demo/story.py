@@ -15,8 +15,7 @@ from agentpay_policies.names import TOOL_NAMES
 from agentpay_servers.demo.books import Books, look
 from agentpay_servers.demo.scene import APPROVER, PLAN, Scene, prepare
 from agentpay_servers.demo.stages import CUSTOMER, Stage
-from agentpay_servers.demo.steps import Actor, Step
-from agentpay_servers.output import plain
+from agentpay_servers.demo.steps import Step, Steps
 
 if TYPE_CHECKING:
     from agentpay_servers.demo.transcript import Transcript
@@ -55,15 +54,15 @@ async def tell(folder: Path, transcript: Transcript | None, stage: Stage) -> Tol
     try:
         if transcript is not None:
             transcript.begin(scene)
-        steps: list[Step] = []
+        steps = Steps(transcript)
         fault = None
         try:
             async with connected(scene, folder) as client:
-                await Story(scene, client, transcript, steps).run()
+                await Story(scene, client, steps).run()
         except* (MCPError, OSError) as group:
-            fault = f"The server was gone after step {len(steps)}: {_first(group)}."
+            fault = f"The server was gone after step {len(steps.kept)}: {_first(group)}."
         server = tuple((folder / LOG).read_text("utf-8").splitlines())
-        told = Told(server, tuple(steps), look(scene), fault)
+        told = Told(server, tuple(steps.kept), look(scene), fault)
     finally:
         scene.close()
     if transcript is not None:
@@ -94,8 +93,7 @@ class Story:
 
     scene: Scene
     client: Client
-    transcript: Transcript | None
-    steps: list[Step]
+    steps: Steps
 
     async def run(self) -> None:
         """Every step in order."""
@@ -110,7 +108,7 @@ class Story:
     async def lists_tools(self) -> None:
         listed = await self.client.list_tools()
         names = [tool.name for tool in listed.tools]
-        self.add(
+        self.steps.add(
             "The agent lists its tools",
             "agent",
             "tools/list",
@@ -201,7 +199,7 @@ class Story:
         """The operator says yes, with a secret that the server's process never sees."""
         made = self.scene.manager.approve(approval, approver=APPROVER, secret=self.scene.secret)
         what = f"{made.operation} of {made.amount} {made.currency} from {made.customer} to {made.payee}"
-        self.add(
+        self.steps.add(
             "The operator approves, in a process of their own",
             "operator",
             "approve",
@@ -234,25 +232,8 @@ class Story:
         result = await self.client.call_tool(name, arguments)
         text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
         answer: Mapping[str, Any] = result.structured_content or {}
-        self.add(title, "agent", name, arguments, text, answer, expected)
+        self.steps.add(title, "agent", name, arguments, text, answer, expected)
         return answer
-
-    def add(
-        self,
-        title: str,
-        actor: Actor,
-        call: str,
-        arguments: Mapping[str, object],
-        text: str,
-        answer: Mapping[str, Any],
-        expected: Mapping[str, object],
-    ) -> None:
-        """Keep a step, and show it."""
-        values = {name: plain(value) for name, value in answer.items()}
-        step = Step(len(self.steps) + 1, title, actor, call, arguments, text, values, expected)
-        self.steps.append(step)
-        if self.transcript is not None:
-            self.transcript.step(step)
 
 
 def charge(amount: str, description: str, key: str) -> dict[str, str]:
