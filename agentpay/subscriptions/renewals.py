@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from agentpay.audit.log import record
 from agentpay.errors import Conflict
 from agentpay.plans.service import plan_of
@@ -15,13 +17,13 @@ from agentpay.subscriptions.states import LIVE, after
 from agentpay.subscriptions.tables import SubscriptionRow
 
 
-def renewal_due(tx: Tx, now: datetime, limit: int) -> list[SubscriptionRow]:
-    """Active subscriptions whose paid time is over at that moment, the longest due first.
+def renewal_due(tx: Tx, now: datetime, limit: int, *more: sa.ColumnElement[bool]) -> list[SubscriptionRow]:
+    """Active subscriptions whose paid time is over at that moment, and for which `more` holds: the longest due first.
 
     Pass a moment a little ahead to renew before access ends. Those that are past_due are not here: a person, or the
     customer's next try, renews them. Those of price 0 are, and need no payment.
     """
-    return queries.due(tx, now, limit)
+    return queries.due(tx, now, limit, *more)
 
 
 def begin_renewal(tx: Tx, subscription_id: str, now: datetime, *, principal: Principal = SYSTEM) -> int:

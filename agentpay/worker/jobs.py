@@ -80,7 +80,13 @@ def _renewals(engine: Engine, turn: Turn) -> Did:
     if engine.store.read(halts.everybody_is_halted):
         return {"everybody_is_halted": 1}
     report = engine.renewing.renew_due(limit=_RENEWALS_A_PASS, going_on=turn.going_on)
-    return {"renewed": report.renewed, "failed": report.failed, "waiting": report.waiting, "ended": report.ended}
+    return {
+        "renewed": report.renewed,
+        "failed": report.failed,
+        "waiting": report.waiting,
+        "ended": report.ended,
+        "stranded": report.stranded,
+    }
 
 
 def _throttles(engine: Engine, _turn: Turn) -> Did:

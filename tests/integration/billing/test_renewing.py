@@ -1,0 +1,89 @@
+"""Whom a renewal is asked of: the provider with which the subscription's last period was paid, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentpay.doctor.warnings import of_rows
+from agentpay.errors import ProviderUnknown
+from agentpay.plans.models import PaymentPlan
+from agentpay.providers.outcomes import NotSent
+from support.bench import Bench
+from support.bench_fixtures import MakeBench
+from support.scripted import ScriptedProvider
+
+
+def plan(bench: Bench, plan_id: str = "pro") -> None:
+    bench.manager.create_plan(
+        PaymentPlan(
+            id=plan_id, name=plan_id, payment_type="subscription", price="10.00", group=plan_id, features=["api"],
+            billing_period="monthly",
+        )
+    )  # fmt: skip
+
+
+def with_other(make_bench: MakeBench, also: str | None = None) -> tuple[Bench, ScriptedProvider]:
+    """An engine whose default is the mock, and another provider with which `ana` pays. Her renewal is due, and so is
+    that of somebody who began a little later with the mock."""
+    other = ScriptedProvider()
+    bench = make_bench(providers=(other,))
+    plan(bench)
+    bench.manager.subscribe("ana", "pro", idempotency_key="ana", provider="scripted")
+    if also is not None:
+        bench.later(hours=1)
+        bench.manager.subscribe(also, "pro", idempotency_key=also)
+    bench.later(days=32)
+    return bench, other
+
+
+def test_a_renewal_asks_the_provider_that_the_subscription_is_paid_with(make_bench: MakeBench) -> None:
+    bench, other = with_other(make_bench)
+    assert bench.manager.renew_due().renewed == 1
+    assert (len(other.sent), bench.movements()) == (2, 0), "the default provider was asked"
+    bench.later(days=29)
+    assert bench.manager.renew_subscription("ana", idempotency_key="by-hand").status == "active"
+    assert (len(other.sent), bench.movements()) == (3, 0), "the default provider was asked"
+
+
+def test_a_renewal_that_was_paid_elsewhere_by_hand_goes_on_there(make_bench: MakeBench) -> None:
+    bench, other = with_other(make_bench)
+    bench.manager.renew_subscription("ana", idempotency_key="by-hand", provider="mock")
+    bench.later(days=31)
+    assert bench.manager.renew_due().renewed == 1
+    assert (len(other.sent), bench.movements()) == (1, 2)
+
+
+def test_without_its_provider_a_renewal_waits_for_it_and_keeps_no_other_from_its_turn(make_bench: MakeBench) -> None:
+    """The operator took a provider out of the settings: nothing moves, everybody is told, and nothing is lost."""
+    bench, other = with_other(make_bench, also="ben")
+    alone = bench.new_manager(provider=[bench.new_mock()])
+    before = bench.recorded("renew.call_refused")
+    report = alone._engine.renewing.renew_due(limit=1)
+    assert (report.renewed, report.failed, report.stranded) == (1, 0, 1)
+    assert bench.movements() == 2, "ben was kept from his renewal, or ana was charged elsewhere"
+    assert bench.recorded("renew.call_refused") == before, "a refusal each minute"
+    assert alone.get_subscription("ana").status == "past_due" and not alone.check_access("ana", "api")
+    with pytest.raises(ProviderUnknown, match="paid with scripted, which is not enabled"):
+        alone.renew_subscription("ana", idempotency_key="by-hand")
+    told = [line for line in bench.engine.store.read(of_rows) if "renewed" in line]
+    assert len(told) == 1 and f"{bench.manager.get_subscription('ana').id} (scripted)" in told[0]
+    alone.close()
+    assert bench.manager.renew_due().renewed == 1  # it is enabled again
+    assert (len(other.sent), bench.manager.get_subscription("ana").status) == (2, "active")
+    assert not [line for line in bench.engine.store.read(of_rows) if "renewed" in line]
+
+
+def test_one_that_was_not_sent_waits_for_its_provider_and_keeps_no_other_from_its_turn(make_bench: MakeBench) -> None:
+    bench, other = with_other(make_bench, also="ben")
+    other.answers = [NotSent("refused")]
+    bench.mock.force("unreachable")
+    assert bench.manager.renew_due().failed == 2
+    alone = bench.new_manager(provider=[bench.new_mock()])
+    report = alone._engine.renewing.renew_due(limit=1)
+    assert (report.renewed, report.stranded) == (1, 1)
+    bench.later(days=40)
+    alone.renew_due()  # and what nobody wants any more is given up all the same
+    assert alone.get_subscription("ana").status == "expired"
+    assert alone.list_payments("ana")[0].status == "canceled"
+    alone.close()
+    assert len(other.sent) == 2
