@@ -146,7 +146,8 @@ def cancel(
     tx: Tx, customer: Customer, plan_id: str | None, *, at_period_end: bool, principal: Principal, now: datetime
 ) -> tuple[SubscriptionRow, bool]:
     """End a subscription: at the end of its period, with access until then, or at once. Within a term of several
-    periods it ends with the term, and only the operator ends it at once.
+    periods it ends with the term, and only the operator ends it at once. Where the payment of its next period is under
+    way, it ends with that period, or where that is not paid.
 
     Returns the row, and whether this call changed anything: canceling what is canceled is no fault.
 
@@ -167,7 +168,7 @@ def cancel(
     bound = committed(row, now)
     if not at_period_end and bound and principal.kind == "agent":
         raise _bound(row, "Cancel it with at_period_end: it ends with its term.")
-    goes_on = bound or entitled(terms_of(row), now)
+    goes_on = bound or row.renewing is not None or entitled(terms_of(row), now)
     if not at_period_end or row.paid_until is None or not goes_on:
         _end(tx, row, "cancel", now, principal)
     elif row.cancel_at_period_end:

@@ -87,3 +87,24 @@ def test_one_that_was_not_sent_waits_for_its_provider_and_keeps_no_other_from_it
     assert alone.list_payments("ana")[0].status == "canceled"
     alone.close()
     assert len(other.sent) == 2
+
+
+@pytest.mark.parametrize(("status", "moved"), [("active", 2), ("canceled", 1)])
+def test_what_is_canceled_while_its_renewal_is_under_way_ends_with_what_is_paid(
+    bench: Bench, status: str, moved: int
+) -> None:
+    """The money of the next period may have moved already: then the customer gets the period, and no other."""
+    plan(bench)
+    bench.manager.subscribe("ana", "pro", idempotency_key="ana")
+    bench.later(days=29)
+    bench.mock.force("timeout-after" if moved == 2 else "timeout-before")
+    assert bench.manager.renew_due().waiting == 1
+    bench.bot.cancel_subscription("ana")
+    bench.later(seconds=10)
+    bench.manager.reconcile()
+    bench.manager.renew_due()
+    assert (bench.manager.get_subscription("ana").status, bench.movements()) == (status, moved)
+    assert bench.recorded("payment.unused") == 0, "paid for nothing"
+    bench.later(days=31)
+    bench.manager.renew_due()
+    assert (bench.manager.get_subscription("ana").status, bench.movements()) == ("canceled", moved)
