@@ -35,6 +35,11 @@ def renewal_id(subscription_id: str, number: int) -> str:
     return f"{subscription_id}/{number}"
 
 
+def subscription_of(purpose_id: str) -> str:
+    """The subscription that a payment is for, its first one or a renewal."""
+    return purpose_id.partition("/")[0]
+
+
 def _subscription_settled(tx: Tx, payment: Row, now: datetime) -> None:
     if payment.status == "succeeded":
         if not lifecycle.activate(tx, payment.purpose_id, payment.id, now):

@@ -11,6 +11,7 @@ from itertools import islice, takewhile
 from typing import Final
 
 from agentpay.billing import queries
+from agentpay.billing.answering import with_payment
 from agentpay.billing.purposes import RENEWAL, renewal_id
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
@@ -56,8 +57,9 @@ class Renewing:
     def renew(
         self, customer: str, plan_id: str | None, *, key: str, provider: str | None, principal: Principal
     ) -> Subscription:
-        """Charge a subscription's next period now, or answer a repeat of it. It is asked of the provider with which the
-        last one was paid, unless another is named.
+        """Charge a subscription's next period now, or answer a repeat of it; the answer has its payment with it.
+
+        It is asked of the provider with which the last one was paid, unless another is named.
 
         Raises:
             NotFound: the customer has no subscription.
@@ -73,8 +75,8 @@ class Renewing:
             if found.free:
                 return self._renew_free(found.id)
             with_ = provider or self.store.read(lambda tx: self._provider_of(tx, found))
-            self.payments.charge(self._ask(found, customer, key, with_, principal, body))
-        return self.store.read(lambda tx: subscriptions.get(tx, self._customer(tx, customer), plan_id, tx.now()))
+            known = self.payments.charge(self._ask(found, customer, key, with_, principal, body))
+        return with_payment(self.store, self.payments, known)
 
     def renew_due(self, *, limit: int = _MOST, going_on: Callable[[], bool] = lambda: True) -> RenewalReport:
         """Renew everything that is due, each period once, and end what has ended. Safe to run twice at once.

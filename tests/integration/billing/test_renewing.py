@@ -108,3 +108,18 @@ def test_what_is_canceled_while_its_renewal_is_under_way_ends_with_what_is_paid(
     bench.later(days=31)
     bench.manager.renew_due()
     assert (bench.manager.get_subscription("ana").status, bench.movements()) == ("canceled", moved)
+
+
+def test_a_renewal_answers_with_its_payment_and_so_does_its_repeat(bench: Bench) -> None:
+    """A renewal for which the customer must act says so, and where: its repeat too, whatever was begun since."""
+    plan(bench)
+    plan(bench, "other")
+    bench.manager.subscribe("ana", "pro", idempotency_key="pro")
+    bench.later(days=29)
+    bench.mock.force("action-lookup")
+    first = bench.manager.renew_subscription("ana", idempotency_key="r")
+    assert (first.plan, first.payment_status, first.replayed) == ("pro", "requires_action", False)
+    assert first.url is not None and "must act" in first.next_step
+    bench.manager.subscribe("ana", "other", idempotency_key="other")
+    again = bench.manager.renew_subscription("ana", idempotency_key="r")
+    assert (again.id, again.url, again.payment_id, again.replayed) == (first.id, first.url, first.payment_id, True)
