@@ -58,7 +58,8 @@ def _subscription_again(tx: Tx, payment: Row, now: datetime) -> None:
 def _renewal_settled(tx: Tx, payment: Row, now: datetime) -> None:
     subscription_id, _, number = payment.purpose_id.partition("/")
     if payment.status == "succeeded":
-        if not renewals.renew(tx, subscription_id, int(number), payment.id, now):
+        used = renewals.renew(tx, subscription_id, int(number), payment.id, now)
+        if not used or renewals.is_over(tx, subscription_id, now):
             _unused(tx, payment, now)
     elif payment.status == "canceled":
         renewals.renewal_dropped(tx, subscription_id, int(number), now)

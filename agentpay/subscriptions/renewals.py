@@ -63,6 +63,12 @@ def renew(
     return True
 
 
+def is_over(tx: Tx, subscription_id: str, now: datetime) -> bool:
+    """Whether what is paid is over: a renewal whose outcome was not known for as long gave the customer nothing."""
+    paid_until = queries.by_id(tx, subscription_id).paid_until
+    return paid_until is not None and paid_until <= now
+
+
 def renewal_failed(tx: Tx, subscription_id: str, number: int, now: datetime, *, principal: Principal = SYSTEM) -> bool:
     """The payment for the period of that number ended without money: the subscription is past due.
 

@@ -123,3 +123,16 @@ def test_a_renewal_answers_with_its_payment_and_so_does_its_repeat(bench: Bench)
     bench.manager.subscribe("ana", "other", idempotency_key="other")
     again = bench.manager.renew_subscription("ana", idempotency_key="r")
     assert (again.id, again.url, again.payment_id, again.replayed) == (first.id, first.url, first.payment_id, True)
+
+
+def test_money_that_comes_when_its_period_is_over_is_told_of(bench: Bench) -> None:
+    """The customer had no access in that period: a person decides, and the doctor says so."""
+    plan(bench)
+    bench.manager.subscribe("ana", "pro", idempotency_key="pro")
+    bench.later(days=29)
+    bench.mock.force("timeout-after")
+    assert bench.manager.renew_due().waiting == 1
+    bench.later(days=40)
+    assert not bench.manager.check_access("ana", "api")
+    bench.manager.reconcile()
+    assert [line for line in bench.engine.store.read(of_rows) if line.startswith("Paid for what can no longer")]
