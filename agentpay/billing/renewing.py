@@ -173,7 +173,8 @@ class Renewing:
         plan = self.store.read(lambda tx: plan_of(tx, found.plan_id, found.plan_version))
 
         def begin(tx: Tx, _customer: Customer, _payment_id: str, now: datetime) -> str:
-            return renewal_id(found.id, renewals.begin_renewal(tx, found.id, now, principal=principal))
+            next_one = found.period_number + 1
+            return renewal_id(found.id, renewals.begin_renewal(tx, found.id, now, wanted=next_one, principal=principal))
 
         return ChargeAsk(
             principal=principal,

@@ -26,8 +26,12 @@ def renewal_due(tx: Tx, now: datetime, limit: int, *more: sa.ColumnElement[bool]
     return queries.due(tx, now, limit, *more)
 
 
-def begin_renewal(tx: Tx, subscription_id: str, now: datetime, *, principal: Principal = SYSTEM) -> int:
+def begin_renewal(
+    tx: Tx, subscription_id: str, now: datetime, *, wanted: int | None = None, principal: Principal = SYSTEM
+) -> int:
     """Take the next period for a payment, and return its number. It is taken until `renew` or `renewal_failed`.
+
+    `wanted` is its number as the caller knew it: who meant a period that was paid since does not pay the one after it.
 
     Raises:
         Conflict: the subscription has ended or is to end, its plan has no periods, its next period is paid already, or
@@ -35,10 +39,12 @@ def begin_renewal(tx: Tx, subscription_id: str, now: datetime, *, principal: Pri
         NotFound: there is no such subscription.
     """
     row = queries.locked(tx, subscription_id)
+    number = row.period_number + 1
     why = _not_renewable(tx, row, now)
+    if not why and wanted not in (None, number):
+        why = f"Period {wanted} is paid already."
     if why:
         raise Conflict(why)
-    number = row.period_number + 1
     queries.change(tx, row.id, renewing=number, updated_at=now)
     _audit(tx, "renewal_begun", row, now, principal, number=number)
     return number

@@ -7,7 +7,8 @@ import pytest
 from agentpay.doctor.warnings import of_rows
 from agentpay.errors import ProviderUnknown
 from agentpay.plans.models import PaymentPlan
-from agentpay.providers.outcomes import NotSent
+from agentpay.providers.base import Steps
+from agentpay.providers.outcomes import NotSent, Succeeded
 from support.bench import Bench
 from support.bench_fixtures import MakeBench
 from support.scripted import ScriptedProvider
@@ -136,3 +137,23 @@ def test_money_that_comes_when_its_period_is_over_is_told_of(bench: Bench) -> No
     assert not bench.manager.check_access("ana", "api")
     bench.manager.reconcile()
     assert [line for line in bench.engine.store.read(of_rows) if line.startswith("Paid for what can no longer")]
+
+
+def test_what_was_renewed_by_hand_during_a_pass_is_not_charged_for_the_period_after(make_bench: MakeBench) -> None:
+    """A pass knows what was due when it began. A period ahead is charged only by who asks for it."""
+    other = ScriptedProvider()
+    bench = make_bench(providers=(other,))
+    plan(bench)
+    bench.manager.subscribe("ana", "pro", idempotency_key="ana", provider="scripted")
+    bench.later(hours=1)
+    bench.manager.subscribe("ben", "pro", idempotency_key="ben")
+    bench.later(days=29)
+
+    def by_hand(_steps: Steps) -> Succeeded:
+        bench.manager.renew_subscription("ben", idempotency_key="by-hand")
+        return Succeeded("ok")
+
+    other.answers = [by_hand]
+    report = bench.manager.renew_due()
+    assert (report.renewed, report.waiting) == (1, 1)
+    assert bench.movements() == 2, "ben was charged for two periods at once"
