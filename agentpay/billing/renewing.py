@@ -15,7 +15,7 @@ from agentpay.billing.answering import with_payment
 from agentpay.billing.purposes import RENEWAL, renewal_id
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import AgentPayError, NotFound, PaymentFailed, ProviderError, ProviderUnknown
+from agentpay.errors import AgentPayError, Conflict, NotFound, PaymentFailed, ProviderError, ProviderUnknown
 from agentpay.payments.asks import ChargeAsk
 from agentpay.payments.service import Payments
 from agentpay.plans.service import plan_of
@@ -27,6 +27,7 @@ from agentpay.subscriptions import lifecycle, renewals
 from agentpay.subscriptions import queries as subscription_queries
 from agentpay.subscriptions import service as subscriptions
 from agentpay.subscriptions.models import Subscription
+from agentpay.subscriptions.states import LIVE
 from agentpay.subscriptions.tables import SubscriptionRow
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF
@@ -64,7 +65,8 @@ class Renewing:
         Raises:
             NotFound: the customer has no subscription.
             ProviderUnknown: its provider is not enabled, and no other is named.
-            Conflict: it has ended, its next period is paid already, or a payment for it is under way.
+            Conflict: it has ended, its next period is paid already, or a payment for it is under way; or the
+                customer has several, and none is named.
             PaymentDeclined, NotSent: as for a charge; a decline leaves the subscription past due.
         """
         keys.checked_key(key)
@@ -193,11 +195,11 @@ class Renewing:
         )
 
     def _of(self, tx: Tx, customer: str, plan_id: str | None) -> SubscriptionRow:
-        shown = subscriptions.get(tx, self._customer(tx, customer), plan_id, tx.now())
-        return subscription_queries.by_id(tx, shown.id)
-
-    def _customer(self, tx: Tx, customer: str) -> Customer:
         found = customers.known(tx, customer)
         if found is None:
             raise NotFound("The customer has no subscription.")
-        return found
+        live = [one for one in subscriptions.list_for(tx, found, tx.now()) if one.status in LIVE]
+        if plan_id is None and len(live) > 1:
+            plans = ", ".join(sorted(one.plan for one in live))
+            raise Conflict(f"The customer has several subscriptions: {plans}.", next_step="Name the plan to renew.")
+        return subscription_queries.by_id(tx, subscriptions.get(tx, found, plan_id, tx.now()).id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentpay.doctor.warnings import of_rows
-from agentpay.errors import ProviderUnknown
+from agentpay.errors import Conflict, ProviderUnknown
 from agentpay.plans.models import PaymentPlan
 from agentpay.providers.base import Steps
 from agentpay.providers.outcomes import NotSent, Succeeded
@@ -157,3 +157,15 @@ def test_what_was_renewed_by_hand_during_a_pass_is_not_charged_for_the_period_af
     report = bench.manager.renew_due()
     assert (report.renewed, report.waiting) == (1, 1)
     assert bench.movements() == 2, "ben was charged for two periods at once"
+
+
+def test_of_several_subscriptions_the_one_to_renew_is_named(bench: Bench) -> None:
+    for name in ("pro", "team"):
+        plan(bench, name)
+        bench.manager.subscribe("ana", name, idempotency_key=name)
+    bench.later(days=29)
+    with pytest.raises(Conflict, match="several subscriptions: pro, team"):
+        bench.manager.renew_subscription("ana", idempotency_key="r")
+    assert bench.manager.renew_subscription("ana", "pro", idempotency_key="r").plan == "pro"
+    bench.manager.cancel_subscription("ana", "pro", at_period_end=False)
+    assert bench.manager.renew_subscription("ana", idempotency_key="s").plan == "team"
