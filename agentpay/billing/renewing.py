@@ -15,7 +15,15 @@ from agentpay.billing.answering import with_payment
 from agentpay.billing.purposes import RENEWAL, renewal_id
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
-from agentpay.errors import AgentPayError, Conflict, NotFound, PaymentFailed, ProviderError, ProviderUnknown
+from agentpay.errors import (
+    AgentPayError,
+    Conflict,
+    NotFound,
+    PaymentFailed,
+    ProviderError,
+    ProviderUnknown,
+    ProviderUnsupported,
+)
 from agentpay.payments.asks import ChargeAsk
 from agentpay.payments.service import Payments
 from agentpay.plans.service import plan_of
@@ -141,7 +149,17 @@ class Renewing:
         )
         key = renewal_id(found.id, found.period_number + 1)
         body = {"subscription": found.id, "number": str(found.period_number + 1)}
-        return self.payments.charge(self._ask(found, customer, key, provider, SYSTEM, body)).status
+        try:
+            return self.payments.charge(self._ask(found, customer, key, provider, SYSTEM, body)).status
+        except ProviderUnsupported:
+            self.store.write(lambda tx: self._impossible(tx, found))
+            raise
+
+    def _impossible(self, tx: Tx, found: SubscriptionRow) -> None:
+        """The provider cannot make this renewal: it is past due as after a decline, or each pass would try it first."""
+        now = tx.now()
+        number = renewals.begin_renewal(tx, found.id, now, wanted=found.period_number + 1)
+        renewals.renewal_failed(tx, found.id, number, now)
 
     def _result(self, attempt: object) -> str:
         """How one renewal went; one that fails does not keep the others from theirs."""

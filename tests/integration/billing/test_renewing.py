@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import pytest
 
 from agentpay.doctor.warnings import of_rows
 from agentpay.errors import Conflict, ProviderUnknown
 from agentpay.plans.models import PaymentPlan
-from agentpay.providers.base import Steps
+from agentpay.providers.base import Capabilities, Steps
 from agentpay.providers.outcomes import NotSent, Succeeded
 from support.bench import Bench
 from support.bench_fixtures import MakeBench
@@ -169,3 +171,33 @@ def test_of_several_subscriptions_the_one_to_renew_is_named(bench: Bench) -> Non
     assert bench.manager.renew_subscription("ana", "pro", idempotency_key="r").plan == "pro"
     bench.manager.cancel_subscription("ana", "pro", at_period_end=False)
     assert bench.manager.renew_subscription("ana", idempotency_key="s").plan == "team"
+
+
+@dataclass
+class Choosy(ScriptedProvider):
+    """A provider that takes only some currencies."""
+
+    takes: tuple[str, ...] = ("USD",)
+
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities(), currencies=frozenset(self.takes))
+
+
+def test_a_renewal_that_its_provider_cannot_make_any_more_is_past_due_and_keeps_no_other_from_its_turn(
+    make_bench: MakeBench,
+) -> None:
+    other = Choosy()
+    bench = make_bench(providers=(other,))
+    plan(bench)
+    bench.manager.subscribe("ana", "pro", idempotency_key="ana", provider="scripted")
+    bench.later(hours=1)
+    bench.manager.subscribe("ben", "pro", idempotency_key="ben")
+    bench.later(days=29)
+    other.takes = ("EUR",)
+    passes = [bench.engine.renewing.renew_due(limit=1) for _ in range(3)]
+    assert [(one.renewed, one.failed) for one in passes] == [(0, 1), (1, 0), (0, 0)]
+    assert bench.actions(bench.manager.get_subscription("ana").id)[-1] == "subscription.past_due"
+    assert bench.recorded("renew.call_refused") == 1, "a refusal each minute"
+    other.takes = ("USD",)
+    assert bench.manager.renew_subscription("ana", idempotency_key="by-hand").status == "active"
+    assert (len(other.sent), bench.movements()) == (2, 2)
