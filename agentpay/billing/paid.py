@@ -29,7 +29,7 @@ from agentpay.errors import (
     PolicyDenied,
 )
 from agentpay.ids import Ids
-from agentpay.payments.models import Payment
+from agentpay.payments.models import Payment, Refund
 from agentpay.plans.models import Feature, PaymentPlan, PaymentType, feature_name
 from agentpay.subscriptions.models import Subscription
 from agentpay.usage.service import DEFAULT_LIFE, Reservation
@@ -72,6 +72,8 @@ class Services(Protocol):
     def list_payments(self, customer: str, *, no_agents: bool = False) -> Sequence[Payment]: ...
 
     def verify_payment(self, payment_id: str) -> Payment: ...
+
+    def refunds_of(self, payment_id: str) -> Sequence[Refund]: ...
 
 
 class Checkout(Protocol):
@@ -293,11 +295,16 @@ class Selling:
         """Turn what was paid into credit, each payment once; whether anything was paid, by this call or beside it."""
         paid = [one for one in self._top_ups(sold, customer) if one.status == "succeeded"]
         for one in paid:
-            left = one.amount - one.refunded
+            left = self._left(one)
             if left > 0:
                 with suppress(IdempotencyConflict):  # it became credit before a part of it was given back
                     self._services.grant_credits(customer, left, one.currency, idempotency_key=_key("credit", one.id))
         return bool(paid)
+
+    def _left(self, payment: Payment) -> Decimal:
+        """What of a payment is still with us: neither disputed, nor given back, nor on its way back."""
+        refunds = [one for one in self._services.refunds_of(payment.id) if one.status in _OPEN and not one.returned]
+        return payment.amount - sum((one.amount for one in refunds), Decimal(0)) - payment.disputed
 
 
 def _description(sold: Tariff) -> str:

@@ -35,6 +35,11 @@ def renewal_id(subscription_id: str, number: int) -> str:
     return f"{subscription_id}/{number}"
 
 
+def subscription_of(purpose_id: str) -> str:
+    """The subscription that a payment is for, its first one or a renewal."""
+    return purpose_id.partition("/")[0]
+
+
 def _subscription_settled(tx: Tx, payment: Row, now: datetime) -> None:
     if payment.status == "succeeded":
         if not lifecycle.activate(tx, payment.purpose_id, payment.id, now):
@@ -53,7 +58,8 @@ def _subscription_again(tx: Tx, payment: Row, now: datetime) -> None:
 def _renewal_settled(tx: Tx, payment: Row, now: datetime) -> None:
     subscription_id, _, number = payment.purpose_id.partition("/")
     if payment.status == "succeeded":
-        if not renewals.renew(tx, subscription_id, int(number), payment.id, now):
+        used = renewals.renew(tx, subscription_id, int(number), payment.id, now)
+        if not used or renewals.is_over(tx, subscription_id, now):
             _unused(tx, payment, now)
     elif payment.status == "canceled":
         renewals.renewal_dropped(tx, subscription_id, int(number), now)

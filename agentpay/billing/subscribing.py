@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from agentpay.billing.answering import with_payment
 from agentpay.billing.purposes import SUBSCRIPTION
 from agentpay.customers import service as customers
 from agentpay.customers.models import Customer
@@ -63,7 +64,7 @@ class Subscribing:
         if price.minor == 0:
             return self._free(customer, plan, key, principal, body)
         payment = self.payments.charge(self._ask(customer, plan, price, key, provider, principal, body))
-        return self._of_payment(payment)
+        return with_payment(self.store, self.payments, payment)
 
     def checkout(
         self,
@@ -162,7 +163,7 @@ class Subscribing:
             return None
         if target.startswith("pay_"):
             payment = self.payments.repeat(principal, "subscribe", key, body)
-            return None if payment is None else self._of_payment(payment)
+            return None if payment is None else with_payment(self.store, self.payments, payment)
         hashed = keys.body_hash("subscribe", body)
         self.store.read(lambda tx: keys.find(tx, principal, "subscribe", key, hashed))
         return replace(self.store.read(lambda tx: subscriptions.by_id(tx, target, tx.now())), replayed=True)
@@ -243,24 +244,6 @@ class Subscribing:
         denied = self.gate.permit(tx, request)
         if denied is not None:
             raise denial(denied)
-
-    def _of_payment(self, payment: Payment) -> Subscription:
-        """The subscription that a payment is for, with how the payment stands."""
-
-        def read(tx: Tx) -> Subscription:
-            subscription_id = self.payments.purpose_of(tx, payment.id)
-            return subscriptions.by_id(tx, subscription_id, tx.now())
-
-        return replace(
-            self.store.read(read),
-            payment_id=payment.id,
-            payment_status=payment.status,
-            approval_id=payment.approval_id,
-            url=payment.url,
-            expires_at=payment.expires_at,
-            next_step="" if payment.status == "succeeded" else payment.next_step,
-            replayed=payment.replayed,
-        )
 
 
 def period_of(plan: PaymentPlan) -> Period | None:

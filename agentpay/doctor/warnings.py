@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from agentpay.audit.tables import AuditRow
+from agentpay.billing.queries import PAID_WITH
 from agentpay.payments.tables import AttemptRow, PaymentRow
 from agentpay.spending import active
 from agentpay.spending.tables import ApprovalRow, ApproverRow
@@ -19,6 +20,8 @@ from agentpay.storage.store import Store
 from agentpay.storage.tables import InstallationRow
 from agentpay.storage.transaction import Tx
 from agentpay.storage.types import table
+from agentpay.subscriptions import queries as subscriptions
+from agentpay.subscriptions.tables import SubscriptionRow
 from agentpay.webhooks.tables import WebhookEventRow
 from agentpay.worker import queries
 
@@ -30,6 +33,7 @@ _APPROVERS = table(ApproverRow)
 _INSTALLATION = table(InstallationRow)
 
 _EVENTS = table(WebhookEventRow)
+_S = table(SubscriptionRow).c
 
 _STALE: Final = timedelta(hours=1)
 _OFTEN: Final = 3
@@ -130,6 +134,15 @@ def _stale(tx: Tx) -> Iterator[str]:
         )
 
 
+def _not_renewed(tx: Tx) -> Iterator[str]:
+    """No worker runs, or their provider is not enabled: it is asked of no other."""
+    is_due = subscriptions.is_due(tx.now() - _LONG)
+    query = sa.select(_S.id, PAID_WITH.label("provider")).where(is_due, _S.free.is_(False)).order_by(_S.paid_until)
+    named = [f"{row.id} ({row.provider})" if row.provider else row.id for row in tx.all(query)]
+    told = "Due for more than a day and not renewed: run agentpay worker with the provider enabled that is named"
+    yield from _some(told, named)
+
+
 def _failing(tx: Tx) -> Iterator[str]:
     for job in queries.failing(tx, _OFTEN):
         yield f"The job {job.name} has failed {job.failures} times in a row, with {job.fault}; see the worker's log."
@@ -146,7 +159,10 @@ def _epoch(tx: Tx) -> Iterator[str]:
 
 
 def _listed(what: str, tx: Tx, query: sa.Select[tuple[str]]) -> Iterator[str]:
-    ids = [row[0] for row in tx.all(query)]
+    yield from _some(what, [row[0] for row in tx.all(query)])
+
+
+def _some(what: str, ids: list[str]) -> Iterator[str]:
     if ids:
         more = f" and {len(ids) - _MOST} more" if len(ids) > _MOST else ""
         yield f"{what}: {', '.join(ids[:_MOST])}{more}."
@@ -161,6 +177,7 @@ _OF_ROWS: Final[tuple[Callable[[Tx], Iterator[str]], ...]] = (
     _resolved_by_one,
     _not_enrolled,
     _stale,
+    _not_renewed,
     _failing,
     _epoch,
 )

@@ -302,11 +302,8 @@ def left_to_refund(row: Row) -> int:
     return max(left, 0)
 
 
-def unsent(tx: Tx, operation: str, limit: int) -> Sequence[Row]:
-    """The payments of an operation that were never sent, the oldest first."""
-    return tx.all(
-        sa.select(PAYMENTS)
-        .where(_P.status == "not_sent", _P.operation == operation)
-        .order_by(_P.created_at, _P.id)
-        .limit(limit)
-    )
+def unsent(tx: Tx, operation: str) -> Sequence[Row]:
+    """The payments of an operation that were never sent: the one that was tried longest ago first, so that a provider
+    that cannot be reached keeps those at another from no turn."""
+    query = sa.select(_P.id, _P.purpose_id, _P.provider).where(_P.status == "not_sent", _P.operation == operation)
+    return tx.all(query.order_by(_P.updated_at, _P.id))

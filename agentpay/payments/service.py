@@ -95,9 +95,9 @@ class Payments:
         purpose_id: str = queries.payment(tx, payment_id).purpose_id
         return purpose_id
 
-    def unsent(self, tx: Tx, operation: str, limit: int) -> Sequence[Row]:
-        """The payments of an operation that were never sent, the oldest first."""
-        return queries.unsent(tx, operation, limit)
+    def unsent(self, tx: Tx, operation: str) -> Sequence[Row]:
+        """The payments of an operation that were never sent, the one that was tried longest ago first."""
+        return queries.unsent(tx, operation)
 
     def refund(self, ask: RefundAsk) -> Refund:
         """Refund a payment, all that is left or a part; or answer a repeat of it.

@@ -97,7 +97,8 @@ class PaymentPlan:
     that is sold). A feature with a `price` is paid from credits, after what is free.
 
     `term` is the number of billing periods that a subscription commits its customer to: a subscription that is canceled
-    before goes on, and is renewed, until they are over. 1: it ends with the period in which it is canceled.
+    before goes on, and is renewed, until they are over. 1: it ends with the period in which it is canceled. Only the
+    operator ends it before, or replaces it by another plan; what is not paid lapses all the same.
 
     Raises:
         ValidationError: a field is none, or they contradict each other.

@@ -40,6 +40,12 @@ def ends(row: SubscriptionRow) -> bool:
     return ending(row.cancel_at_period_end, row.period_number, row.term)
 
 
+def committed(row: SubscriptionRow, now: datetime) -> bool:
+    """Whether the customer is bound beyond the period that runs, or ran last. Unpaid, it binds until it lapses."""
+    lapsed = row.lapses_at is not None and row.lapses_at <= now
+    return status_of(row) in LIVE and row.period_number < row.term and not lapsed
+
+
 def begin(
     tx: Tx,
     customer: Customer,
@@ -58,10 +64,13 @@ def begin(
     Raises:
         AlreadySubscribed: the customer has this plan, or a payment for one of its group is under way; nothing is
             written.
+        Conflict: an agent asks, and the customer is committed to another plan of the group for longer.
     """
     queries.lock_slot(tx, customer.id, plan.group)
     for row in queries.in_group(tx, customer.id, plan.group):
         _refuse_second(row, plan, now)
+        if principal.kind == "agent" and row.plan_id != plan.id and committed(row, now):
+            raise _bound(row, "Keep the plan until its term is over, or ask the operator to change it.")
     row = SubscriptionRow(
         id=subscription_id or ids.new("sub"),
         customer_id=customer.id,
@@ -137,7 +146,8 @@ def cancel(
     tx: Tx, customer: Customer, plan_id: str | None, *, at_period_end: bool, principal: Principal, now: datetime
 ) -> tuple[SubscriptionRow, bool]:
     """End a subscription: at the end of its period, with access until then, or at once. Within a term of several
-    periods it ends with the term, and only the operator ends it at once.
+    periods it ends with the term, and only the operator ends it at once. Where the payment of its next period is under
+    way, it ends with that period, or where that is not paid.
 
     Returns the row, and whether this call changed anything: canceling what is canceled is no fault.
 
@@ -155,12 +165,11 @@ def cancel(
     if status_of(row) not in LIVE:
         return row, False
     row = continue_free(tx, row, now)
-    if not at_period_end and row.period_number < row.term and principal.kind == "agent":
-        raise Conflict(
-            f"The subscription is committed to {row.term} periods, of which this is number {row.period_number}.",
-            next_step="Cancel it with at_period_end: it ends with its term.",
-        )
-    if not at_period_end or row.paid_until is None or not entitled(terms_of(row), now):
+    bound = committed(row, now)
+    if not at_period_end and bound and principal.kind == "agent":
+        raise _bound(row, "Cancel it with at_period_end: it ends with its term.")
+    goes_on = bound or row.renewing is not None or entitled(terms_of(row), now)
+    if not at_period_end or row.paid_until is None or not goes_on:
         _end(tx, row, "cancel", now, principal)
     elif row.cancel_at_period_end:
         return row, False
@@ -263,6 +272,13 @@ def _refuse_second(row: SubscriptionRow, plan: PaymentPlan, now: datetime) -> No
         )
     if row.plan_id == plan.id and (entitled(terms_of(row), now) or row.renewing is not None):
         raise AlreadySubscribed(f"The customer has the plan {plan.id!r} already.", subscription_id=row.id)
+
+
+def _bound(row: SubscriptionRow, next_step: str) -> Conflict:
+    return Conflict(
+        f"The subscription is committed to {row.term} periods, of which this is number {row.period_number}.",
+        next_step=next_step,
+    )
 
 
 def _to_cancel(tx: Tx, customer: Customer, plan_id: str | None) -> SubscriptionRow:

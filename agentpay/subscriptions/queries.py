@@ -140,10 +140,15 @@ def newest_started(tx: Tx, customer_id: str, plan_id: str, but: str) -> Subscrip
     return found[0] if found else None
 
 
-def due(tx: Tx, now: datetime, limit: int) -> list[SubscriptionRow]:
-    """Active subscriptions whose paid time is over and that go on: the longest due first."""
+def is_due(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a subscription is active, its paid time is over, and it goes on."""
     open_ = (_C.status == "active", ~_ENDS, _C.renewing.is_(None))
-    query = sa.select(_SUBSCRIPTIONS).where(*open_, _C.paid_until <= now, sa.or_(_C.free, _C.lapses_at > now))
+    return sa.and_(*open_, _C.paid_until <= now, sa.or_(_C.free, _C.lapses_at > now))
+
+
+def due(tx: Tx, now: datetime, limit: int, *more: sa.ColumnElement[bool]) -> list[SubscriptionRow]:
+    """The subscriptions that are due, and for which `more` holds: the longest due first."""
+    query = sa.select(_SUBSCRIPTIONS).where(is_due(now), *more)
     return _rows(tx, query.order_by(_C.paid_until, _C.id).limit(limit))
 
 

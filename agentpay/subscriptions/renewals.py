@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from agentpay.audit.log import record
 from agentpay.errors import Conflict
 from agentpay.plans.service import plan_of
@@ -15,17 +17,21 @@ from agentpay.subscriptions.states import LIVE, after
 from agentpay.subscriptions.tables import SubscriptionRow
 
 
-def renewal_due(tx: Tx, now: datetime, limit: int) -> list[SubscriptionRow]:
-    """Active subscriptions whose paid time is over at that moment, the longest due first.
+def renewal_due(tx: Tx, now: datetime, limit: int, *more: sa.ColumnElement[bool]) -> list[SubscriptionRow]:
+    """Active subscriptions whose paid time is over at that moment, and for which `more` holds: the longest due first.
 
     Pass a moment a little ahead to renew before access ends. Those that are past_due are not here: a person, or the
     customer's next try, renews them. Those of price 0 are, and need no payment.
     """
-    return queries.due(tx, now, limit)
+    return queries.due(tx, now, limit, *more)
 
 
-def begin_renewal(tx: Tx, subscription_id: str, now: datetime, *, principal: Principal = SYSTEM) -> int:
+def begin_renewal(
+    tx: Tx, subscription_id: str, now: datetime, *, wanted: int | None = None, principal: Principal = SYSTEM
+) -> int:
     """Take the next period for a payment, and return its number. It is taken until `renew` or `renewal_failed`.
+
+    `wanted` is its number as the caller knew it: who meant a period that was paid since does not pay the one after it.
 
     Raises:
         Conflict: the subscription has ended or is to end, its plan has no periods, its next period is paid already, or
@@ -33,10 +39,12 @@ def begin_renewal(tx: Tx, subscription_id: str, now: datetime, *, principal: Pri
         NotFound: there is no such subscription.
     """
     row = queries.locked(tx, subscription_id)
+    number = row.period_number + 1
     why = _not_renewable(tx, row, now)
+    if not why and wanted not in (None, number):
+        why = f"Period {wanted} is paid already."
     if why:
         raise Conflict(why)
-    number = row.period_number + 1
     queries.change(tx, row.id, renewing=number, updated_at=now)
     _audit(tx, "renewal_begun", row, now, principal, number=number)
     return number
@@ -59,6 +67,12 @@ def renew(
     append_period(tx, row, number, payment_id, now)
     _audit(tx, "renewed", row, now, principal, number=number, payment=payment_id or "")
     return True
+
+
+def is_over(tx: Tx, subscription_id: str, now: datetime) -> bool:
+    """Whether what is paid is over: a renewal whose outcome was not known for as long gave the customer nothing."""
+    paid_until = queries.by_id(tx, subscription_id).paid_until
+    return paid_until is not None and paid_until <= now
 
 
 def renewal_failed(tx: Tx, subscription_id: str, number: int, now: datetime, *, principal: Principal = SYSTEM) -> bool:

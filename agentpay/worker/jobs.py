@@ -79,8 +79,18 @@ def _renewals(engine: Engine, turn: Turn) -> Did:
     """Nothing is started while everybody is halted, by a person or because the database is a restored copy."""
     if engine.store.read(halts.everybody_is_halted):
         return {"everybody_is_halted": 1}
-    report = engine.renewing.renew_due(limit=_RENEWALS_A_PASS, going_on=turn.going_on)
-    return {"renewed": report.renewed, "failed": report.failed, "waiting": report.waiting, "ended": report.ended}
+
+    def going_on() -> bool:
+        return turn.going_on() and not engine.store.read(halts.everybody_is_halted)
+
+    report = engine.renewing.renew_due(limit=_RENEWALS_A_PASS, going_on=going_on)
+    return {
+        "renewed": report.renewed,
+        "failed": report.failed,
+        "waiting": report.waiting,
+        "ended": report.ended,
+        "stranded": report.stranded,
+    }
 
 
 def _throttles(engine: Engine, _turn: Turn) -> Did:

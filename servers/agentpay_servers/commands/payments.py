@@ -22,7 +22,7 @@ PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT", help="The id of the
 
 _RENEWALS = tuple(
     Column[Any](name, lambda report, name=name: getattr(report, name))  # type: ignore[misc]
-    for name in ("renewed", "failed", "waiting", "ended")
+    for name in ("renewed", "failed", "waiting", "ended", "stranded")
 )
 
 

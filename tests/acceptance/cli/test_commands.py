@@ -109,7 +109,7 @@ def test_payments_are_listed_and_followed(cli: Cli, url: str) -> None:
 
 def test_renewals(cli: Cli, plans: None) -> None:
     cli("subscribe", "alice", "pro", "--key", "s")
-    assert cli("renew", "--json").data == {"renewed": 0, "failed": 0, "waiting": 0, "ended": 0}
+    assert cli("renew", "--json").data == {"renewed": 0, "failed": 0, "waiting": 0, "ended": 0, "stranded": 0}
     assert "--customer needs --key" in cli("renew", "--customer", "alice", code=2).err
     assert "need --customer" in cli("renew", "--plan", "pro", code=2).err
     assert "NOT_FOUND" in cli("renew", "--customer", "bob", "--key", "r", code=1).err

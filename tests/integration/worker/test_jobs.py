@@ -9,10 +9,13 @@ import pytest
 
 from agentpay.manager import background
 from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
+from agentpay.providers.base import Steps
+from agentpay.providers.outcomes import Succeeded
 from agentpay.worker.jobs import JOBS, Turn
 from conftest import START
 from support.bench import PEOPLE, Bench, asking, policy
 from support.bench_fixtures import MakeBench
+from support.scripted import ScriptedProvider
 
 PRO = PaymentPlan(
     id="pro",
@@ -69,6 +72,27 @@ def test_what_is_due_is_renewed_once_and_what_is_over_ends(bench: Bench) -> None
     assert did(bench, "renewals")["renewed"] == 0
     assert bench.movements() == 5
     assert bench.manager.get_subscription("c-0", "pro").status == "canceled"
+
+
+def test_a_halt_stops_a_pass_of_renewals_between_two(make_bench: MakeBench) -> None:
+    """A person who halts everybody does not wait for the end of the pass."""
+    halting = ScriptedProvider()
+    bench = make_bench(providers=(halting,))
+    bench.manager.create_plan(PRO)
+    for name in ("ana", "ben"):
+        bench.manager.subscribe(name, "pro", idempotency_key=name, provider="scripted")
+    bench.later(days=32)
+
+    def halts(_steps: Steps) -> Succeeded:
+        bench.manager.halt(reason="stop")
+        return Succeeded("ok")
+
+    halting.answers = [halts]
+    did(bench, "renewals")
+    assert len(halting.sent) == 3, "a renewal was started while everybody was halted"
+    bench.manager.resume()
+    bench.later(minutes=2)
+    assert did(bench, "renewals")["renewed"] == 1
 
 
 def test_a_pass_of_renewals_stops_between_two_and_the_rest_stays_due(bench: Bench) -> None:
