@@ -1,0 +1,58 @@
+"""What goes back against what was decided here: budgets, refunds that wait, and answers of our own that come late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from agentpay.errors import RefundRefused
+from agentpay.ledger import service as ledger
+from agentpay.ledger.postings import REFUNDS as REFUNDS_ACCOUNT
+from agentpay.payments.models import Refund
+from agentpay.spending.tables import ApprovalRow
+from agentpay.storage.types import table
+from agentpay_policies.money import Money
+from integration.webhooks.conftest import Deliver, told
+from support.bench import PEOPLE, Bench, asking, policy
+
+RESTORES = {"refund": {"allow": "own_charges", "restores_budget": True}}
+
+
+def reference(bench: Bench, subject_id: str) -> str:
+    return str(bench.attempts(subject_id)[-1].reference)
+
+
+def refunds_posted(bench: Bench) -> int:
+    return bench.engine.store.read(lambda tx: ledger.balance(tx, REFUNDS_ACCOUNT, "USD"))
+
+
+@pytest.mark.parametrize("how", ["dispute", "reverse", "refund"])
+def test_what_was_taken_back_meanwhile_is_not_refunded_by_an_approval(
+    make_bench: Callable[..., Bench], deliver: Deliver, how: str
+) -> None:
+    """The refund waits for people while the customer gets the same money by other ways."""
+    rules = policy({"bot": {**asking("5.00 USD"), "refund": {"allow": "any"}}}, approvers=PEOPLE)
+    bench = make_bench(policy=rules)
+    bench.enrol("alice")
+    payment = bench.manager.charge("ana", "20.00", "USD", idempotency_key="c")
+
+    def refund() -> Refund:
+        return bench.bot.refund(payment.id, "15.00", reason="r", idempotency_key="r")
+
+    parked = refund()
+    assert parked.status == "approval_required"
+    ref = getattr(bench.mock.elsewhere, how)(reference(bench, payment.id), Money("20.00", "USD"))
+    deliver(bench, told(bench, ref))
+    (approval,) = bench.rows(sa.select(table(ApprovalRow)))
+    bench.approve(approval.id)
+    with pytest.raises(RefundRefused, match="not left to refund"):
+        refund()
+    assert bench.movements("refund") == (1 if how == "refund" else 0)
+    (mine,) = [one for one in bench.manager.refunds_of(payment.id) if not one.at_provider]
+    assert mine.status == "approval_required"
+    if how == "dispute":
+        bench.mock.elsewhere.decide(ref, "won")
+        deliver(bench, told(bench, ref))
+        assert refund().status == "succeeded", "the money is there again, and the approval still holds"
