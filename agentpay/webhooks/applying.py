@@ -109,8 +109,6 @@ class Applying:
                 return Done(about=before.id)
         self.settling.settle(tx, attempt.id, outcome)
         kind = kind_of_subject(before.id)
-        if kind == "refund":
-            self.outside.came_back(tx, before.id)
         status = subject(tx, before.id).status
         return Done(Change(before.id, f"{kind}.{status}") if status != before.status else None, before.id)
 

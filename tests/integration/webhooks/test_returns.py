@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from agentpay.spending.tables import ApprovalRow
 from agentpay.storage.types import table
 from agentpay_policies.money import Money
 from integration.webhooks.conftest import Deliver, told
-from support.bench import PEOPLE, Bench, asking, policy
+from support.bench import PEOPLE, Bench, asking, capped, policy
 
 RESTORES = {"refund": {"allow": "own_charges", "restores_budget": True}}
 
@@ -26,6 +27,28 @@ def reference(bench: Bench, subject_id: str) -> str:
 
 def refunds_posted(bench: Bench) -> int:
     return bench.engine.store.read(lambda tx: ledger.balance(tx, REFUNDS_ACCOUNT, "USD"))
+
+
+def test_a_refund_whose_failure_overtook_our_own_answer_is_undone_in_the_books(
+    make_bench: Callable[..., Bench], deliver: Deliver
+) -> None:
+    """The answer says that it succeeded, and is on its way, when the event says that it failed in the end."""
+    seen: list[Any] = []
+
+    def overtake(point: str, _key: str, request: Any) -> None:
+        if point == "before_answer" and request["op"] == "refund":
+            (refund,) = bench.mock.refunds()
+            bench.mock.elsewhere.end_refund(refund.id, "declined")
+            seen.append(deliver(bench, bench.mock.webhook(refund.id)))
+
+    bench = make_bench(script=overtake, policy=policy({"bot": {**capped("50.00 USD"), **RESTORES}}))
+    payment = bench.bot.charge("ana", "50.00", "USD", description="x", idempotency_key="c")
+    bench.bot.refund(payment.id, "5.00", reason="r", idempotency_key="r")
+    (found,) = bench.manager.refunds_of(payment.id)
+    assert (found.status, found.returned, len(seen)) == ("succeeded", True, 1)
+    assert bench.manager.get_payment(payment.id).refunded == 0
+    assert refunds_posted(bench) == 0
+    assert bench.actions(found.id).count("refund.returned") == 1
 
 
 @pytest.mark.parametrize("how", ["dispute", "reverse", "refund"])
