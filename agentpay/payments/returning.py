@@ -10,6 +10,7 @@ from agentpay.ids import Ids
 from agentpay.ledger import service as ledger
 from agentpay.payments import queries
 from agentpay.principal import SYSTEM
+from agentpay.spending import holds
 from agentpay.storage import outbox
 from agentpay.storage.transaction import Tx
 
@@ -19,11 +20,12 @@ _EVENT = "refund.returned"
 
 
 def give_back(tx: Tx, refund_id: str, now: datetime, *, ids: Ids) -> bool:
-    """Undo what a refund's success did to the books, where it is both succeeded and returned. True where
+    """Undo what a refund's success did to the books and to budgets, where it is both succeeded and returned. True where
     that was done now. The payment is locked."""
     row = queries.refund(tx, refund_id)
     if not (row.returned and row.status == "succeeded") or ledger.is_posted(tx, event=_EVENT, object_id=refund_id):
         return False
+    holds.spend_again(tx, refund_id, refunded=row.payment_id)
     undone = ledger.post_reversal(tx, of="refund.succeeded", event=_EVENT, object_id=refund_id, at=now, ids=ids)
     if undone:
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}

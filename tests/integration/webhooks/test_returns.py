@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from agentpay.errors import RefundRefused
 from agentpay.ledger import service as ledger
 from agentpay.ledger.postings import REFUNDS as REFUNDS_ACCOUNT
-from agentpay.payments.models import Refund
+from agentpay.payments.models import Payment, Refund
 from agentpay.spending.tables import ApprovalRow
 from agentpay.storage.types import table
 from agentpay_policies.money import Money
 from integration.webhooks.conftest import Deliver, told
-from support.bench import PEOPLE, Bench, asking, capped, policy
+from support.bench import PEOPLE, Bench, asking, capped, policy, violations_of
 
 RESTORES = {"refund": {"allow": "own_charges", "restores_budget": True}}
 
@@ -27,6 +27,38 @@ def reference(bench: Bench, subject_id: str) -> str:
 
 def refunds_posted(bench: Bench) -> int:
     return bench.engine.store.read(lambda tx: ledger.balance(tx, REFUNDS_ACCOUNT, "USD"))
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_a_refund_that_failed_in_the_end_takes_back_the_budget_that_it_gave(
+    make_bench: Callable[..., Bench], deliver: Deliver, late_first: bool
+) -> None:
+    """The money is with us again, so the charge counts again: or charge, refund, failure is a way past a cap."""
+    rules = policy({"bot": {**capped("50.00 USD"), **RESTORES}})
+    bench = make_bench(policy=rules)
+    payment = bench.bot.charge("ana", "50.00", "USD", description="x", idempotency_key="c")
+    refund = bench.bot.refund(payment.id, "14.10" if late_first else "20.00", reason="r", idempotency_key="r")
+    ref = reference(bench, refund.id)
+    if late_first:
+        bench.mock.elsewhere.end_refund(ref, "succeeded")
+    events = [told(bench, ref)]
+    bench.mock.elsewhere.end_refund(ref, "declined")
+    events.append(told(bench, ref))
+    for event in [*(reversed(events) if late_first else events), events[1]]:
+        deliver(bench, event)
+    (found,) = bench.manager.refunds_of(payment.id)
+    assert (found.status, found.returned) == ("succeeded", True)
+
+    def again() -> Payment:
+        return bench.bot.charge("ana", "0.01", "USD", description="y", idempotency_key="d")
+
+    assert violations_of(again) == ["LIMIT_EXCEEDED"]
+    bench.manager.apply_policy(
+        policy({"bot": {**capped("50.00 USD"), **RESTORES, "expires_at": "2027-01-01T00:00:00Z"}})
+    )
+    assert violations_of(again) == ["LIMIT_EXCEEDED"], "counters made anew say the same"
+    assert bench.bot.refund(payment.id, "50.00", reason="r", idempotency_key="s").status == "succeeded"
+    assert again().status == "succeeded", "this one gave it back"
 
 
 def test_a_refund_whose_failure_overtook_our_own_answer_is_undone_in_the_books(
@@ -49,6 +81,9 @@ def test_a_refund_whose_failure_overtook_our_own_answer_is_undone_in_the_books(
     assert bench.manager.get_payment(payment.id).refunded == 0
     assert refunds_posted(bench) == 0
     assert bench.actions(found.id).count("refund.returned") == 1
+    assert violations_of(lambda: bench.bot.charge("ana", "0.01", "USD", description="y", idempotency_key="d")) == [
+        "LIMIT_EXCEEDED"
+    ]
 
 
 @pytest.mark.parametrize("how", ["dispute", "reverse", "refund"])
