@@ -185,9 +185,10 @@ class Webhooks:
         return self._tried(tx, row)
 
     def _keep(self, tx: Tx, row_id: str, event: WebhookEvent, body: str | None) -> None:
+        if not event.news:  # nobody could say whose its body is, to erase it
+            return
         texts.keep(tx, row_id, "webhook", None if body is None else storable(body))
-        if event.news:
-            texts.keep(tx, row_id, "news", canonical({"news": [encoded(news) for news in event.news]}))
+        texts.keep(tx, row_id, "news", canonical({"news": [encoded(news) for news in event.news]}))
         for position, news in enumerate(event.news):
             values = {name: getattr(news, name, None) for name in ("key", "reference")}
             charge = getattr(news, "charge", None) or getattr(news, "parent", None)
