@@ -86,7 +86,7 @@ class Applying:
             case ReversalNews():
                 return self._claim(tx, provider, "reversal", news, at)
             case MethodNews():
-                return self._method(tx, provider, news)
+                return self._method(tx, provider, news, at)
             case StrayNews():
                 return self._stray(tx, provider, news)
 
@@ -178,7 +178,7 @@ class Applying:
         same = known is not None and (known.status, known.minor) == (state.status, state.minor)
         return Done(None if same else Change(dispute_id, change), dispute_id)
 
-    def _method(self, tx: Tx, provider: str, news: MethodNews) -> Applied:
+    def _method(self, tx: Tx, provider: str, news: MethodNews, at: datetime) -> Applied:
         """A customer saved a method: from now on the provider's name for them is the one that is charged."""
         known = customers.by_reference(tx, provider, news.customer)
         owner = known.id if known is not None else None
@@ -188,7 +188,7 @@ class Applying:
             return Waits()
         now = tx.now()
         if news.change == "saved":
-            customers.link(tx, customers.by_id(tx, owner), provider, news.customer, now, SYSTEM)
+            customers.link(tx, customers.by_id(tx, owner), provider, news.customer, now, SYSTEM, told_at=at)
         data = {"provider": provider}
         topic = f"customer.method_{news.change}"
         log.record(tx, principal=SYSTEM, action=topic, object_id=owner, data=data, at=now)
