@@ -112,7 +112,15 @@ class Webhooks:
         except Exception as exc:  # noqa: BLE001 - the named seam: a provider that raises tells nothing now
             logger.warning("provider %s raised %s when it was polled", provider.name, type(exc).__name__)
             return 0
-        return sum(receipt.status != "repeated" for receipt in self.apply_events(provider.name, events))
+        return sum(self._taken_anew(provider, event) for event in events)
+
+    def _taken_anew(self, provider: PaymentProvider, event: WebhookEvent) -> bool:
+        """Take one of many: what is malformed, or cannot be stored now, keeps no other from its turn."""
+        try:
+            return self._taken(provider, event, None).status != "repeated"
+        except AgentPayError as exc:
+            logger.error("an event that provider %s lists cannot be taken: %s", provider.name, exc.code)
+            return False
 
     def retry_waiting(self, limit: int = 50) -> RetryReport:
         """Try the waiting events again whose time has come, and give up those that waited for too long."""

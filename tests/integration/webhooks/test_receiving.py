@@ -356,6 +356,26 @@ def test_polled_events_are_taken_once(shared: Bench, ana: str) -> None:
     assert status(shared, payment) == "succeeded"
 
 
+def test_a_polled_event_that_is_malformed_keeps_no_other_from_its_turn(make_bench: MakeBench) -> None:
+    class Listing(ScriptedProvider):
+        events: tuple[WebhookEvent, ...] = ()
+
+        def poll(self, _now: Any) -> tuple[WebhookEvent, ...]:
+            return self.events
+
+    first, second = Listing(name="first"), Listing(name="second")
+    bench = make_bench(providers=(first, second))
+    assert bench.clock is not None
+    good = WebhookEvent("good", "scripted", "x", bench.clock.now())
+    first.events = (dataclasses.replace(good, id="two\nlines"), dataclasses.replace(good, account="another"), good)
+    second.events = (good,)
+    assert bench.manager.poll() == 2
+    assert sorted((one.provider, one.event_id) for one in bench.manager.webhook_events()) == [
+        ("first", "good"),
+        ("second", "good"),
+    ]
+
+
 def test_an_event_that_tells_several_things_applies_each(shared: Bench, ana: str) -> None:
     """One of them is of a payment that nobody knows: the other is applied at once."""
     payment = paid(shared, ana)
