@@ -22,6 +22,7 @@ from agentpay.providers.events import (
 from agentpay.providers.outcomes import Declined, Outcome, Pending, Unknown
 from agentpay.providers.paypal_ids import WALLETS, Mark, reference
 from agentpay.providers.paypal_money import read
+from agentpay_policies.money import Money
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,15 @@ def _dispute(_kind: str, found: Resource) -> News | None:
         return None
     decision = str(_at(found, "dispute_outcome", "outcome_code") or "")
     status: Literal["open", "won", "lost"] = "won" if decision in _WON else "lost" if decision in _LOST else "open"
+    if status == "lost":
+        money = _part(read(_at(found, "dispute_outcome", "amount_refunded")), money)
     return DisputeNews(charge, ref, money, status, _word(found.get("reason")) or "other")
+
+
+def _part(refunded: Money | None, disputed: Money) -> Money:
+    """What the buyer gets of a dispute that they won; all of it, where that is not told or makes no sense."""
+    fits = refunded is not None and refunded.currency == disputed.currency and 0 < refunded.minor <= disputed.minor
+    return refunded if refunded is not None and fits else disputed
 
 
 _READERS: Final[Mapping[str, Reader]] = {
