@@ -39,6 +39,7 @@ _WON: Final = frozenset(
     {"RESOLVED_SELLER_FAVOUR", "RESOLVED_SELLER_FAVOR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER", "DENIED"}
 )
 _LOST: Final = frozenset({"RESOLVED_BUYER_FAVOUR", "RESOLVED_BUYER_FAVOR", "ACCEPTED"})
+_COME_BACK: Final = frozenset({"PAYMENT.PAYOUTS-ITEM.REFUNDED", "PAYMENT.PAYOUTS-ITEM.RETURNED"})
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,99}\Z")
 
 
@@ -57,7 +58,8 @@ def webhook_event(told: object, account: str) -> WebhookEvent:
         raise WebhookInvalid("PayPal's event is of no kind.")
     resource, reader = told.get("resource"), _READERS.get(kind)
     news = reader(kind, resource) if reader is not None and isinstance(resource, Mapping) else None
-    return WebhookEvent(identifier, account, kind, at, () if news is None else (news,))
+    back = _payout_back(kind, resource) if isinstance(news, AttemptNews) and isinstance(resource, Mapping) else ()
+    return WebhookEvent(identifier, account, kind, at, () if news is None else (news, *back))
 
 
 def webhook_events(told: Sequence[object], account: str) -> Iterator[WebhookEvent]:
@@ -137,6 +139,14 @@ def _payout_item(_kind: str, found: Resource) -> News | None:
         return None
     outcome = reading.payout_item(found, ref, expected=None)
     return None if isinstance(outcome, Unknown) else AttemptNews("charge", outcome, key=key, reference=ref)
+
+
+def _payout_back(kind: str, found: Resource) -> tuple[News, ...]:
+    """A payout came back: what that is to one that had succeeded. One that had not is declined by the same event."""
+    ref, money = reference("payout", found.get("payout_batch_id")), read(_at(found, "payout_item", "amount"))
+    if kind not in _COME_BACK or ref is None or money is None:
+        return ()
+    return (ReversalNews(ref, ref, money, "reversed", kind.rpartition(".")[2].lower()),)
 
 
 def _payout_batch(_kind: str, found: Resource) -> News | None:

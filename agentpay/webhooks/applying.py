@@ -162,6 +162,8 @@ class Applying:
         if payment_id is None:
             return Waits()
         payment = payments.payment(tx, payment_id, lock=True)
+        if payment.direction == "send" and payment.status == "declined":
+            return Done(about=payment_id)  # that it came back is what declined it
         if payment.status != _SUCCEEDED:
             return Waits(payment_id, ask=True)
         if news.money.currency != payment.currency:

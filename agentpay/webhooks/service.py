@@ -281,6 +281,7 @@ class Webhooks:
                 queries.update_news(tx, row.id, one.position, object_id=applied.about)
                 continue
             change = applied.change or _found(looks, applied.about)
+            change = None if change in changes else change  # what one look-up changed is told once
             changes += [change] if change else []
             what = change.change if change else None
             queries.update_news(tx, row.id, one.position, status="applied", object_id=applied.about, change=what)

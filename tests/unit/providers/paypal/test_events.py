@@ -147,10 +147,17 @@ def test_a_payout_is_told_from_its_batch_to_its_item(fake: PayPalFake, provider:
     sent = Caller(provider).send()
     expected = AttemptNews("charge", Pending(sent.reference), key=sent.key, reference=sent.reference)
     assert news(fake, "PAYMENT.PAYOUTSBATCH.PROCESSING") == expected
-    for status, outcome in (("UNCLAIMED", Pending), ("RETURNED", Declined)):
+    for status, outcome in (
+        ("UNCLAIMED", Pending),
+        ("FAILED", Declined),
+        ("RETURNED", Declined),
+        ("REFUNDED", Declined),
+    ):
         fake.books.end_payout(sent.reference.partition(":")[2], status)
-        told = news(fake, f"PAYMENT.PAYOUTS-ITEM.{status}")
+        told, *back = webhook_event(fake.event(f"PAYMENT.PAYOUTS-ITEM.{status}"), "account").news
         assert isinstance(told, AttemptNews) and isinstance(told.outcome, outcome) and told.key == sent.key
+        came_back = [ReversalNews(sent.reference, sent.reference, TEN, "reversed", status.lower())]
+        assert back == (came_back if status in ("RETURNED", "REFUNDED") else [])
 
 
 def test_a_method_that_was_saved_is_what_link_customer_takes(fake: PayPalFake, provider: PayPalProvider) -> None:
