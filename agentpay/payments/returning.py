@@ -25,7 +25,8 @@ def give_back(tx: Tx, refund_id: str, now: datetime, *, ids: Ids) -> bool:
     row = queries.refund(tx, refund_id)
     if not (row.returned and row.status == "succeeded") or ledger.is_posted(tx, event=_EVENT, object_id=refund_id):
         return False
-    holds.spend_again(tx, refund_id, refunded=row.payment_id)
+    if holds.spend_again(tx, refund_id, refunded=row.payment_id):
+        queries.update_payment(tx, row.payment_id, late=True, updated_at=now)  # others may have used that budget since
     undone = ledger.post_reversal(tx, of="refund.succeeded", event=_EVENT, object_id=refund_id, at=now, ids=ids)
     if undone:
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}

@@ -86,6 +86,28 @@ def test_a_refund_whose_failure_overtook_our_own_answer_is_undone_in_the_books(
     ]
 
 
+def test_what_was_bought_with_a_budget_that_is_taken_back_stays_and_is_no_breach(
+    make_bench: Callable[..., Bench], deliver: Deliver
+) -> None:
+    """The second charge kept the cap when it was decided. More than the cap is spent now, and nothing further is."""
+    bench = make_bench(policy=policy({"bot": {**capped("50.00 USD"), **RESTORES}}))
+    payment = bench.bot.charge("ana", "50.00", "USD", description="x", idempotency_key="c")
+    refund = bench.bot.refund(payment.id, "20.00", reason="r", idempotency_key="r")
+    bench.later(minutes=5)
+    assert bench.bot.charge("ana", "20.00", "USD", description="y", idempotency_key="d").status == "succeeded"
+    bench.later(minutes=5)
+    bench.mock.elsewhere.end_refund(reference(bench, refund.id), "declined")
+    deliver(bench, told(bench, reference(bench, refund.id)))
+    report = bench.manager.doctor()
+    assert report.breaches == ()
+    assert any(payment.id in warning for warning in report.warnings)
+    (left,) = [one.amount for one in bench.bot.get_budget().can_spend_now if one.amount is not None]
+    assert left.minor == 0
+    assert violations_of(lambda: bench.bot.charge("ana", "0.01", "USD", description="z", idempotency_key="e")) == [
+        "LIMIT_EXCEEDED"
+    ]
+
+
 @pytest.mark.parametrize("how", ["dispute", "reverse", "refund"])
 def test_what_was_taken_back_meanwhile_is_not_refunded_by_an_approval(
     make_bench: Callable[..., Bench], deliver: Deliver, how: str
