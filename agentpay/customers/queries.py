@@ -56,10 +56,9 @@ def by_reference(tx: Tx, provider: str, reference: str) -> Row | None:
     return tx.first(query.order_by(_LINKS.c.linked_at, _CUSTOMERS.c.id))
 
 
-def lock_reference(tx: Tx, customer_id: str, provider: str) -> str:
-    """The same, locked until the end; the link must be there."""
-    row = tx.lock(sa.select(_LINKS.c.reference).where(_is(customer_id, provider)))[0]
-    return str(row.reference)
+def lock_link(tx: Tx, customer_id: str, provider: str) -> Row:
+    """The link of a customer to a provider, locked until the end; it must be there."""
+    return tx.lock(sa.select(_LINKS.c.reference, _LINKS.c.linked_at).where(_is(customer_id, provider)))[0]
 
 
 def insert_link(tx: Tx, customer_id: str, provider: str, reference: str, now: datetime) -> bool:

@@ -56,20 +56,32 @@ def listed(tx: Tx, limit: int, after: str | None = None) -> list[Customer]:
     return [_customer(row) for row in queries.page(tx, limit, after)]
 
 
-def link(tx: Tx, customer: Customer, provider: str, reference: str, now: datetime, principal: Principal) -> bool:
+def link(
+    tx: Tx,
+    customer: Customer,
+    provider: str,
+    reference: str,
+    now: datetime,
+    principal: Principal,
+    *,
+    told_at: datetime | None = None,
+) -> bool:
     """Keep what a provider calls the customer. True where that changed anything; the change is audited.
 
-    The reference itself stays out of the audit: a provider may use an e-mail address as one.
+    `told_at` is the provider's time of the event that says so: one that is older than the link changes nothing, since
+    events come in any order. The reference itself stays out of the audit: a provider may use an e-mail address as one.
 
     Raises:
         ValidationError: the reference is not text of 1 to 255 visible characters.
     """
     identifier(reference, "reference", longest=255)
-    first = queries.insert_link(tx, customer.id, provider, reference, now)
+    at = told_at or now
+    first = queries.insert_link(tx, customer.id, provider, reference, at)
     if not first:
-        if queries.lock_reference(tx, customer.id, provider) == reference:
+        known = queries.lock_link(tx, customer.id, provider)
+        if known.reference == reference or (told_at is not None and told_at < known.linked_at):
             return False
-        queries.update_link(tx, customer.id, provider, reference, now)
+        queries.update_link(tx, customer.id, provider, reference, at)
     data = {"provider": provider, "replaced": not first}
     record(tx, principal=principal, action="customer.linked", object_id=customer.id, data=data, at=now)
     return True

@@ -61,8 +61,8 @@ def _erase(engine: Engine, tx: Tx, customer: str) -> Erasure:
     for payment_id in payments.unsent_of(tx, customer_id):
         engine.payments.settling.abandon(tx, payment_id, OPERATOR)
     _check_nothing_lives(tx, customer_id)
-    subjects = payments.subjects_of(customer_id)
-    gone = texts.erase(tx, subjects) + texts.erase(tx, webhooks.about(subjects))
+    everything = payments.all_of(customer_id)
+    gone = texts.erase(tx, everything) + texts.erase(tx, webhooks.about(everything))
     payments.forget_requests(tx, customer_id)
     if found is not None:
         customers.erase(tx, customer_id, mark)

@@ -20,6 +20,7 @@ from agentpay.ledger import postings
 from agentpay.ledger import service as ledger
 from agentpay.payments import queries
 from agentpay.payments.models import DisputeKind, DisputeStatus
+from agentpay.payments.returning import give_back
 from agentpay.payments.settling import Settling
 from agentpay.payments.tables import DisputeRow, RefundRow
 from agentpay.principal import SYSTEM
@@ -74,7 +75,7 @@ class Outside:
             self.settling.post(tx, row, payment, now)
         if status != row.status:
             self._tell(tx, f"refund.{status}", row.id, _facts(row, payment), now)
-        self._give_back(tx, row.id, now)
+        give_back(tx, row.id, now, ids=self.ids)
         return row.id, f"refund.{'returned' if returned and status == 'succeeded' else status}"
 
     def _made(self, tx: Tx, payment: Row, reference: str, money: Money) -> Row:
@@ -107,29 +108,8 @@ class Outside:
         if not row.returned:
             now = tx.now(row.updated_at)
             queries.update_refund(tx, refund_id, returned=True, updated_at=now)
-            self.came_back(tx, refund_id)
-
-    def came_back(self, tx: Tx, refund_id: str) -> bool:
-        """Undo in the books a refund that succeeded and failed in the end, in whatever order that was heard. Once."""
-        row = queries.refund(tx, refund_id)
-        if not (row.returned and row.status == "succeeded"):
-            return False
-        now = tx.now(row.updated_at)
-        self._recounted(tx, row.payment_id, refund_id, now)
-        return self._give_back(tx, refund_id, now)
-
-    def _give_back(self, tx: Tx, refund_id: str, now: datetime) -> bool:
-        row = queries.refund(tx, refund_id)
-        if not (row.returned and row.status == "succeeded"):
-            return False
-        undone = ledger.post_reversal(
-            tx, of="refund.succeeded", event="refund.returned", object_id=refund_id, at=now, ids=self.ids
-        )
-        if undone:
-            data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}
-            self._tell(tx, "refund.returned", refund_id, data, now)
-            logger.error("refund %s succeeded and failed afterwards: its money is back", refund_id)
-        return undone
+            self._recounted(tx, row.payment_id, refund_id, now)
+            give_back(tx, refund_id, now, ids=self.ids)
 
     def claim(self, tx: Tx, payment: Row, claim: Claim) -> tuple[str, str]:
         """Write down how a dispute or reversal stands; returns its id, and what it is now."""

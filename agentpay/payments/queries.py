@@ -177,6 +177,19 @@ def subjects_of(customer_id: str) -> sa.Select[tuple[str]]:
     return sa.select(sa.union_all(sa.select(_P.id).where(of_customer), refunded).subquery().c.id)
 
 
+def all_of(customer_id: str) -> sa.Select[tuple[str]]:
+    """The query for the ids of a customer, and of their payments, refunds, disputes and attempts: of everything that a
+    text or the news of a provider may be about."""
+    subjects = subjects_of(customer_id).subquery().c.id
+    known = (
+        sa.select(sa.literal(customer_id).label("id")),
+        sa.select(subjects),
+        sa.select(_A.id).where(_A.subject_id.in_(sa.select(subjects))),
+        sa.select(_D.id).where(_D.payment_id.in_(sa.select(subjects))),
+    )
+    return sa.select(sa.union_all(*known).subquery().c.id)
+
+
 def open_subject_of(tx: Tx, customer_id: str) -> Row | None:
     """A payment or refund of a customer that may still move money: its id, its payment's id and its status."""
     open_statuses = ("approval_required", "pending", "requires_action", "unknown")

@@ -129,6 +129,8 @@ class Refunding:
             provider = self.providers.get(payment.provider)
             if row.status == "not_sent":
                 self._reserve_again(tx, row, payment)
+            elif queries.returns_of(tx, payment.id).excess:  # its money goes back by other ways since it was asked for
+                raise _not_left(payment)
             if row.principal_kind != "agent":
                 return self._start(tx, row, payment, provider)
             return self._decided(tx, row, payment, provider, self._authorize(tx, row, payment, provider))
@@ -137,11 +139,13 @@ class Refunding:
     def _reserve_again(self, tx: Tx, row: Row, payment: Row) -> None:
         left = queries.left_to_refund(payment)
         if row.amount_minor > left:
-            raise RefundRefused("So much is not left to refund any more.", payment_id=payment.id)
+            raise _not_left(payment)
         queries.update_payment(tx, payment.id, refunding_minor=payment.refunding_minor + row.amount_minor)
 
     def still_allowed(self, tx: Tx, row: Row, payment: Row, provider: PaymentProvider) -> bool:
-        """Whether a refund that was opened may still be sent: the gate would let it."""
+        """Whether a refund that was opened may still be sent: its money is still there, and the gate would let it."""
+        if queries.returns_of(tx, payment.id).excess:
+            return False
         if row.principal_kind != "agent":
             return not self.gate.all_halted(tx)
         return self.gate.still_allows(tx, self._ask(tx, row, payment, provider))
@@ -187,6 +191,10 @@ class Refunding:
         principal = Principal(row.principal_kind, row.principal_id)
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}
         log.record(tx, principal=principal, action=action, object_id=row.id, data=data, at=tx.now(row.updated_at))
+
+
+def _not_left(payment: Row) -> RefundRefused:
+    return RefundRefused(f"So much is not left to refund any more{_disputed(payment)}.", payment_id=payment.id)
 
 
 def _disputed(payment: Row) -> str:

@@ -21,6 +21,7 @@ from agentpay.ledger import service as ledger
 from agentpay.payments import queries, states
 from agentpay.payments.asks import Purpose
 from agentpay.payments.attempts import begun_before
+from agentpay.payments.returning import give_back
 from agentpay.principal import SYSTEM, Principal
 from agentpay.providers.outcomes import (
     Declined,
@@ -92,6 +93,8 @@ class Settling:
         if step.effect == "late":
             self._moved_late(tx, subject, attempt, by, now)
         self._tell(tx, subject, "refund" if refund else "payment", step, name, by, now)
+        if refund:
+            give_back(tx, subject_id, now, ids=self.ids)  # where its failure was heard before its success
 
     def _keep_attempt(self, tx: Tx, attempt: Row, outcome: Outcome, now: datetime) -> None:
         name = name_of(outcome)

@@ -22,6 +22,7 @@ from agentpay.providers.events import (
 from agentpay.providers.outcomes import Declined, Outcome, Pending, Unknown
 from agentpay.providers.paypal_ids import WALLETS, Mark, reference
 from agentpay.providers.paypal_money import read
+from agentpay_policies.money import Money
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ _WON: Final = frozenset(
     {"RESOLVED_SELLER_FAVOUR", "RESOLVED_SELLER_FAVOR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER", "DENIED"}
 )
 _LOST: Final = frozenset({"RESOLVED_BUYER_FAVOUR", "RESOLVED_BUYER_FAVOR", "ACCEPTED"})
+_COME_BACK: Final = frozenset({"PAYMENT.PAYOUTS-ITEM.REFUNDED", "PAYMENT.PAYOUTS-ITEM.RETURNED"})
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,99}\Z")
 
 
@@ -56,7 +58,8 @@ def webhook_event(told: object, account: str) -> WebhookEvent:
         raise WebhookInvalid("PayPal's event is of no kind.")
     resource, reader = told.get("resource"), _READERS.get(kind)
     news = reader(kind, resource) if reader is not None and isinstance(resource, Mapping) else None
-    return WebhookEvent(identifier, account, kind, at, () if news is None else (news,))
+    back = _payout_back(kind, resource) if isinstance(news, AttemptNews) and isinstance(resource, Mapping) else ()
+    return WebhookEvent(identifier, account, kind, at, () if news is None else (news, *back))
 
 
 def webhook_events(told: Sequence[object], account: str) -> Iterator[WebhookEvent]:
@@ -138,6 +141,14 @@ def _payout_item(_kind: str, found: Resource) -> News | None:
     return None if isinstance(outcome, Unknown) else AttemptNews("charge", outcome, key=key, reference=ref)
 
 
+def _payout_back(kind: str, found: Resource) -> tuple[News, ...]:
+    """A payout came back: what that is to one that had succeeded. One that had not is declined by the same event."""
+    ref, money = reference("payout", found.get("payout_batch_id")), read(_at(found, "payout_item", "amount"))
+    if kind not in _COME_BACK or ref is None or money is None:
+        return ()
+    return (ReversalNews(ref, ref, money, "reversed", kind.rpartition(".")[2].lower()),)
+
+
 def _payout_batch(_kind: str, found: Resource) -> News | None:
     """What is known of a payout before its item is told: that PayPal has it, and by which id."""
     key = _at(found, "batch_header", "sender_batch_header", "sender_batch_id")
@@ -160,7 +171,15 @@ def _dispute(_kind: str, found: Resource) -> News | None:
         return None
     decision = str(_at(found, "dispute_outcome", "outcome_code") or "")
     status: Literal["open", "won", "lost"] = "won" if decision in _WON else "lost" if decision in _LOST else "open"
+    if status == "lost":
+        money = _part(read(_at(found, "dispute_outcome", "amount_refunded")), money)
     return DisputeNews(charge, ref, money, status, _word(found.get("reason")) or "other")
+
+
+def _part(refunded: Money | None, disputed: Money) -> Money:
+    """What the buyer gets of a dispute that they won; all of it, where that is not told or makes no sense."""
+    fits = refunded is not None and refunded.currency == disputed.currency and 0 < refunded.minor <= disputed.minor
+    return refunded if refunded is not None and fits else disputed
 
 
 _READERS: Final[Mapping[str, Reader]] = {

@@ -76,9 +76,11 @@ def _verify(body: bytes, header: str, now: datetime, secrets: tuple[str, ...]) -
 
 
 def _sent_at(header: str) -> int:
-    parts = dict(part.partition("=")[::2] for part in header.split(","))
-    stamp = parts.get("t", "")
-    if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 12:
+    """The time that was signed. A header with several has none: the SDK would check another one than we do. One that is
+    not ASCII has no signature either, and would make the SDK raise."""
+    stamps = [value for name, _, value in (part.partition("=") for part in header.split(",")) if name == "t"]
+    stamp = stamps[0] if len(stamps) == 1 and header.isascii() else ""
+    if not stamp.isdigit() or len(stamp) > 12:
         raise WebhookInvalid("The webhook has no signature of Stripe's.")
     return int(stamp)
 

@@ -85,6 +85,24 @@ def recapture(tx: Tx, owner_id: str, now: datetime, *, refunded: str | None = No
     _end(tx, [ended], "captured", now)
 
 
+def spend_again(tx: Tx, owner_id: str, *, refunded: str) -> bool:
+    """A refund that succeeded failed in the end: what it gave its charge back is spent again, even above a cap. Once:
+    the caller sees to it, with the payment locked, and flags the payment where this is True."""
+    refund = _newest(tx, owner_id, ("captured",))
+    if refund is None or not refund.restores:
+        return False
+    counters.lock_policy(tx, to_change=False)
+    known = _newest(tx, refunded, ("captured",))
+    counters.lock_subjects(tx, set() if known is None else set(path_of(known)))
+    charge = _newest(tx, refunded, ("captured",))
+    back = 0 if charge is None else min(int(refund.amount_minor), int(charge.restored_minor))
+    if charge is None or back == 0:
+        return False
+    counters.add(tx, {key: back for key in active.keys(tx, charge) if key.unit != COUNT}, charge.held_at)
+    tx.execute(sa.update(_HOLDS).where(_H.seq == charge.seq).values(restored_minor=_H.restored_minor - back))
+    return True
+
+
 def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
     """What every counter must say by the holds, by minute: for a policy that has just become the active one."""
     micros = sa.type_coerce(_H.held_at, sa.BigInteger)

@@ -86,7 +86,7 @@ class Applying:
             case ReversalNews():
                 return self._claim(tx, provider, "reversal", news, at)
             case MethodNews():
-                return self._method(tx, provider, news)
+                return self._method(tx, provider, news, at)
             case StrayNews():
                 return self._stray(tx, provider, news)
 
@@ -109,8 +109,6 @@ class Applying:
                 return Done(about=before.id)
         self.settling.settle(tx, attempt.id, outcome)
         kind = kind_of_subject(before.id)
-        if kind == "refund":
-            self.outside.came_back(tx, before.id)
         status = subject(tx, before.id).status
         return Done(Change(before.id, f"{kind}.{status}") if status != before.status else None, before.id)
 
@@ -164,6 +162,8 @@ class Applying:
         if payment_id is None:
             return Waits()
         payment = payments.payment(tx, payment_id, lock=True)
+        if payment.direction == "send" and payment.status == "declined":
+            return Done(about=payment_id)  # that it came back is what declined it
         if payment.status != _SUCCEEDED:
             return Waits(payment_id, ask=True)
         if news.money.currency != payment.currency:
@@ -180,7 +180,7 @@ class Applying:
         same = known is not None and (known.status, known.minor) == (state.status, state.minor)
         return Done(None if same else Change(dispute_id, change), dispute_id)
 
-    def _method(self, tx: Tx, provider: str, news: MethodNews) -> Applied:
+    def _method(self, tx: Tx, provider: str, news: MethodNews, at: datetime) -> Applied:
         """A customer saved a method: from now on the provider's name for them is the one that is charged."""
         known = customers.by_reference(tx, provider, news.customer)
         owner = known.id if known is not None else None
@@ -190,7 +190,7 @@ class Applying:
             return Waits()
         now = tx.now()
         if news.change == "saved":
-            customers.link(tx, customers.by_id(tx, owner), provider, news.customer, now, SYSTEM)
+            customers.link(tx, customers.by_id(tx, owner), provider, news.customer, now, SYSTEM, told_at=at)
         data = {"provider": provider}
         topic = f"customer.method_{news.change}"
         log.record(tx, principal=SYSTEM, action=topic, object_id=owner, data=data, at=now)

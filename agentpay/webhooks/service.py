@@ -112,7 +112,15 @@ class Webhooks:
         except Exception as exc:  # noqa: BLE001 - the named seam: a provider that raises tells nothing now
             logger.warning("provider %s raised %s when it was polled", provider.name, type(exc).__name__)
             return 0
-        return sum(receipt.status != "repeated" for receipt in self.apply_events(provider.name, events))
+        return sum(self._taken_anew(provider, event) for event in events)
+
+    def _taken_anew(self, provider: PaymentProvider, event: WebhookEvent) -> bool:
+        """Take one of many: what is malformed, or cannot be stored now, keeps no other from its turn."""
+        try:
+            return self._taken(provider, event, None).status != "repeated"
+        except AgentPayError as exc:
+            logger.error("an event that provider %s lists cannot be taken: %s", provider.name, exc.code)
+            return False
 
     def retry_waiting(self, limit: int = 50) -> RetryReport:
         """Try the waiting events again whose time has come, and give up those that waited for too long."""
@@ -185,9 +193,10 @@ class Webhooks:
         return self._tried(tx, row)
 
     def _keep(self, tx: Tx, row_id: str, event: WebhookEvent, body: str | None) -> None:
+        if not event.news:  # nobody could say whose its body is, to erase it
+            return
         texts.keep(tx, row_id, "webhook", None if body is None else storable(body))
-        if event.news:
-            texts.keep(tx, row_id, "news", canonical({"news": [encoded(news) for news in event.news]}))
+        texts.keep(tx, row_id, "news", canonical({"news": [encoded(news) for news in event.news]}))
         for position, news in enumerate(event.news):
             values = {name: getattr(news, name, None) for name in ("key", "reference")}
             charge = getattr(news, "charge", None) or getattr(news, "parent", None)
@@ -272,6 +281,7 @@ class Webhooks:
                 queries.update_news(tx, row.id, one.position, object_id=applied.about)
                 continue
             change = applied.change or _found(looks, applied.about)
+            change = None if change in changes else change  # what one look-up changed is told once
             changes += [change] if change else []
             what = change.change if change else None
             queries.update_news(tx, row.id, one.position, status="applied", object_id=applied.about, change=what)

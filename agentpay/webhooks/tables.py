@@ -13,7 +13,8 @@ from agentpay.storage.types import Base, UtcTime, where
 class WebhookEventRow(Base, table=True):
     """A verified event, stored once by the provider, its account and the provider's id of it.
 
-    Its raw body and what it tells, in full, are free text (`texts`, kinds `webhook` and `news`), which can be erased.
+    Its raw body and what it tells, in full, are free text (`texts`, kinds `webhook` and `news`), which can be erased;
+    one that tells nothing has neither.
     `status`: applied; waiting for what it is about; ignored: it tells nothing; expired: it waited in vain.
     """
 

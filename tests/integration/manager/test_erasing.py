@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pytest
 
 from agentpay.errors import Conflict, NotFound
 from agentpay.plans.models import BillingPeriod, PaymentPlan, PaymentType
+from agentpay.providers.events import MethodNews, WebhookEvent
+from agentpay.providers.mock_webhooks import SECRET, signed
+from agentpay.providers.outcomes import Unknown
 from agentpay.storage.exporting import export_to
+from agentpay_policies.money import Money
+from support.bench import SECRET as PERSON
 from support.bench import Bench
+from support.bench_fixtures import MakeBench
+from support.scripted import ScriptedProvider
 
 NAME = "ada.lovelace@example.org"
 
@@ -50,6 +60,58 @@ def test_nothing_of_the_name_is_left_and_books_and_audit_stay_valid(paid: Bench)
     )
     assert [one.external_id for one in paid.manager.list_customers()] == ["ben"]
     assert paid.manager.list_payments(NAME) == ()
+
+
+def hear(bench: Bench, told: Mapping[str, object]) -> str:
+    """Deliver an event of the mock's whose body names the customer; returns what became of it."""
+    assert bench.clock is not None
+    event = signed({**told, "buyer": NAME}, secret=SECRET, at=bench.clock.now())
+    return bench.manager.receive_webhook("mock", event.body, event.headers).status
+
+
+@pytest.mark.parametrize("how", ["refund", "dispute", "reverse"])
+def test_the_bodies_of_all_that_providers_told_of_the_customer_go(paid: Bench, how: str) -> None:
+    (payment,) = paid.manager.list_payments(NAME)
+    charge = str(paid.attempts(payment.id)[0].reference)
+    theirs = getattr(paid.mock.elsewhere, how)(charge, Money("1.00", "USD"))
+    assert hear(paid, json.loads(paid.mock.webhook(theirs).body)) == "stored"
+    assert hear(paid, json.loads(paid.mock.webhook(charge).body)) == "stored"
+    paid.manager.erase_customer(NAME)
+    assert NAME not in everything(paid)
+    assert paid.manager.doctor().breaches == ()
+
+
+def test_what_was_told_of_a_saved_method_goes(paid: Bench) -> None:
+    assert paid.clock is not None
+    news = MethodNews(f"cus of {NAME}", "saved")
+    event = WebhookEvent("m-1", "mock", "method.saved", paid.clock.now(), (news,))
+    (receipt,) = paid.engine.webhooks.apply_events("mock", [event])
+    assert not receipt.waiting
+    paid.manager.erase_customer(NAME)
+    assert NAME not in everything(paid)
+
+
+def test_the_body_of_an_event_that_tells_nothing_here_is_not_kept(paid: Bench) -> None:
+    """Nobody could say whose it is, to erase it."""
+    told = {"type": "customer.updated", "created": "2026-01-31T12:00:00+00:00", "object": {"name": NAME}}
+    assert hear(paid, told) == "ignored"
+    assert hear(paid, told) == "repeated"
+    paid.manager.erase_customer(NAME)
+    assert NAME not in everything(paid)
+
+
+def test_the_evidence_by_which_people_resolved_a_payment_goes(make_bench: MakeBench) -> None:
+    lost = ScriptedProvider(consistent=False)
+    lost.answers = [Unknown(evidence="no answer")]
+    bench = make_bench(providers=(lost,))
+    bench.enrol("alice")
+    made = bench.manager.charge(NAME, "5.00", "USD", idempotency_key="k", provider="scripted")
+    bench.later(days=3)
+    bench.manager.resolve_payment(
+        made.id, outcome="not_sent", evidence=f"{NAME} showed a statement", approver="alice", secret=PERSON
+    )
+    bench.manager.erase_customer(NAME)
+    assert NAME not in everything(bench)
 
 
 def test_what_was_paid_can_still_be_refunded(paid: Bench) -> None:

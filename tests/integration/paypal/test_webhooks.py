@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from agentpay.errors import WebhookInvalid
+from agentpay.ledger import service as ledger
+from agentpay.ledger.postings import PAYOUTS
 from agentpay.webhooks.models import WebhookReceipt
 from integration.paypal.conftest import Shop
 
@@ -82,6 +84,32 @@ def test_what_happens_at_paypal_without_us_is_told(shop: Shop) -> None:
     shop.fake.reverse(next(reversed(shop.fake.books.captures)))
     assert changes(told(shop, "PAYMENT.CAPTURE.REVERSED")) == ["reversal.reversed"]
     assert shop.status(gone) == "succeeded"
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_payout_that_comes_back_is_told(shop: Shop, claimed: bool) -> None:
+    """Of one that had succeeded the money is back in the books; one that had not was never paid."""
+    sent = shop.charge("ana", "out-1", "3.00", payee="paypal:ana@example.com")
+    batch = next(reversed(shop.fake.books.payouts))
+    before = payouts(shop)
+    if claimed:
+        shop.fake.books.end_payout(batch, "SUCCESS")
+        assert changes(told(shop, "PAYMENT.PAYOUTS-ITEM.SUCCEEDED")) == ["payment.succeeded"]
+        assert payouts(shop) == before + 300
+    shop.fake.books.end_payout(batch, "REFUNDED")
+    receipt = told(shop, "PAYMENT.PAYOUTS-ITEM.REFUNDED")
+    assert not receipt.waiting
+    assert changes(receipt) == ["reversal.reversed" if claimed else "payment.declined"]
+    assert changes(told(shop, "PAYMENT.PAYOUTS-ITEM.REFUNDED")) == []
+    assert shop.status(sent) == ("succeeded" if claimed else "declined")
+    assert payouts(shop) == before
+    (batch_item,) = shop.fake.books.payouts[batch]["items"]
+    again = shop.fake.books.tell("PAYMENT.PAYOUTS-ITEM.REFUNDED", batch_item)
+    assert changes(told(shop, "", again)) == [] and payouts(shop) == before
+
+
+def payouts(shop: Shop) -> int:
+    return shop.bench.engine.store.read(lambda tx: ledger.balance(tx, PAYOUTS, "USD"))
 
 
 def test_an_approval_that_expired_is_told(shop: Shop) -> None:

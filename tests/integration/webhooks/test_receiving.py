@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from agentpay.customers import service as customers
+from agentpay.customers.tables import CustomerSetupRow
 from agentpay.errors import NotFound, ProviderError, RefundRefused
 from agentpay.payments.models import Payment
 from agentpay.payments.queries import PAYMENTS
@@ -23,6 +25,7 @@ from agentpay.webhooks.queries import EVENTS
 from agentpay_policies.money import Money
 from integration.webhooks.conftest import Deliver, told
 from support.bench import Bench, capped, policy
+from support.bench_fixtures import MakeBench
 from support.scripted import ScriptedProvider
 
 KEYS = iter(range(10_000))
@@ -353,6 +356,26 @@ def test_polled_events_are_taken_once(shared: Bench, ana: str) -> None:
     assert status(shared, payment) == "succeeded"
 
 
+def test_a_polled_event_that_is_malformed_keeps_no_other_from_its_turn(make_bench: MakeBench) -> None:
+    class Listing(ScriptedProvider):
+        events: tuple[WebhookEvent, ...] = ()
+
+        def poll(self, _now: Any) -> tuple[WebhookEvent, ...]:
+            return self.events
+
+    first, second = Listing(name="first"), Listing(name="second")
+    bench = make_bench(providers=(first, second))
+    assert bench.clock is not None
+    good = WebhookEvent("good", "scripted", "x", bench.clock.now())
+    first.events = (dataclasses.replace(good, id="two\nlines"), dataclasses.replace(good, account="another"), good)
+    second.events = (good,)
+    assert bench.manager.poll() == 2
+    assert sorted((one.provider, one.event_id) for one in bench.manager.webhook_events()) == [
+        ("first", "good"),
+        ("second", "good"),
+    ]
+
+
 def test_an_event_that_tells_several_things_applies_each(shared: Bench, ana: str) -> None:
     """One of them is of a payment that nobody knows: the other is applied at once."""
     payment = paid(shared, ana)
@@ -373,6 +396,32 @@ def test_a_saved_method_is_audited_for_the_customer_who_is_linked(shared: Bench,
     (change,) = receipt.changed
     assert change.change == "customer.method_saved"
     assert shared.actions(change.object_id)[-1] == "customer.method_saved"
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_the_method_that_was_saved_last_is_charged_in_any_order(make_bench: MakeBench, late_first: bool) -> None:
+    """Each page made a name of its own for the customer, as at PayPal: an event of the first one that comes late does
+    not bring back the method that was replaced."""
+    bench = make_bench()
+    setups: list[str] = []
+    for key in ("one", "two"):
+        urls = {"success_url": "https://shop.example/a", "cancel_url": "https://shop.example/b"}
+        bench.manager.setup_payment_method("ana", idempotency_key=key, **urls)
+        (setup,) = {row.id for row in bench.rows(sa.select(table(CustomerSetupRow)))} - set(setups)
+        setups.append(setup)
+    events = []
+    for number, setup in enumerate(setups):
+        events.append(event_of(number, MethodNews(f"token-{number}", "saved", setup), bench=bench))
+        bench.later(minutes=1)
+    for event in reversed(events) if late_first else events:
+        (receipt,) = bench.engine.webhooks.apply_events("mock", [event])
+        assert not receipt.waiting
+    (customer,) = bench.manager.list_customers()
+    linked = bench.engine.store.read(lambda tx: customers.reference_of(tx, customer.id, "mock"))
+    assert linked == "token-1"
+    bench.manager.link_customer("ana", "mock", "chosen")
+    bench.engine.webhooks.apply_events("mock", [dataclasses.replace(events[1], id="again")])
+    assert bench.engine.store.read(lambda tx: customers.reference_of(tx, customer.id, "mock")) == "chosen"
 
 
 def test_a_provider_that_raises_proves_nothing(make_bench: Callable[..., Bench]) -> None:

@@ -195,6 +195,19 @@ def test_an_old_webhook_is_refused(seconds: int) -> None:
     parse(body, headers(body, at=NOW - timedelta(seconds=299)), NOW, OURS)
 
 
+def test_an_old_webhook_gets_no_younger_by_a_second_time_in_its_header() -> None:
+    """The SDK takes the first time of a header as the one that was signed: the age must be that one's."""
+    body = json.dumps(GOOD).encode()
+    old = headers(body, at=NOW - timedelta(days=30))["stripe-signature"]
+    refused(body, {"stripe-signature": f"{old},t={int(NOW.timestamp())}"})
+    refused(body, {"stripe-signature": f"t={int(NOW.timestamp())},{old}"})
+
+
+def test_a_signature_that_is_no_ascii_is_a_wrong_one() -> None:
+    body = json.dumps(GOOD).encode()
+    refused(body, {"stripe-signature": f"t={int(NOW.timestamp())},v1=\xe9"})
+
+
 def test_an_old_secret_is_good_while_it_is_replaced() -> None:
     body = json.dumps(GOOD).encode()
     both = Endpoint(("whsec_new", SECRET), "test", None, "default")

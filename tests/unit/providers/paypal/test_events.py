@@ -112,6 +112,28 @@ def test_a_reversal_and_a_dispute_are_told_with_their_charge(fake: PayPalFake, p
         assert isinstance(ended, DisputeNews) and (ended.status, ended.reference) == (status, opened.reference)
 
 
+@pytest.mark.parametrize(
+    ("refunded", "gone"),
+    [
+        ({"currency_code": "USD", "value": "4.00"}, "4.00"),
+        ({"currency_code": "USD", "value": "10.00"}, "10.00"),
+        ({"currency_code": "USD", "value": "11.00"}, "10.00"),
+        ({"currency_code": "EUR", "value": "4.00"}, "10.00"),
+        ({"currency_code": "USD", "value": "0.00"}, "10.00"),
+        ("4.00", "10.00"),
+    ],
+)
+def test_of_a_lost_dispute_what_was_refunded_is_gone(
+    fake: PayPalFake, provider: PayPalProvider, refunded: object, gone: str
+) -> None:
+    """PayPal may decide that the buyer gets a part. What makes no sense counts as all of it."""
+    fake.dispute(charged(provider, fake.save_method()).partition(":")[2], outcome="RESOLVED_BUYER_FAVOUR")
+    event = fake.event("CUSTOMER.DISPUTE.RESOLVED")
+    event["resource"]["dispute_outcome"]["amount_refunded"] = refunded
+    (told,) = webhook_event(event, "account").news
+    assert isinstance(told, DisputeNews) and (told.status, told.money) == ("lost", Money(gone, "USD"))
+
+
 def test_an_approval_that_expired_is_declined(fake: PayPalFake, provider: PayPalProvider) -> None:
     order = ordered(provider)
     fake.approve(order)
@@ -125,10 +147,17 @@ def test_a_payout_is_told_from_its_batch_to_its_item(fake: PayPalFake, provider:
     sent = Caller(provider).send()
     expected = AttemptNews("charge", Pending(sent.reference), key=sent.key, reference=sent.reference)
     assert news(fake, "PAYMENT.PAYOUTSBATCH.PROCESSING") == expected
-    for status, outcome in (("UNCLAIMED", Pending), ("RETURNED", Declined)):
+    for status, outcome in (
+        ("UNCLAIMED", Pending),
+        ("FAILED", Declined),
+        ("RETURNED", Declined),
+        ("REFUNDED", Declined),
+    ):
         fake.books.end_payout(sent.reference.partition(":")[2], status)
-        told = news(fake, f"PAYMENT.PAYOUTS-ITEM.{status}")
+        told, *back = webhook_event(fake.event(f"PAYMENT.PAYOUTS-ITEM.{status}"), "account").news
         assert isinstance(told, AttemptNews) and isinstance(told.outcome, outcome) and told.key == sent.key
+        came_back = [ReversalNews(sent.reference, sent.reference, TEN, "reversed", status.lower())]
+        assert back == (came_back if status in ("RETURNED", "REFUNDED") else [])
 
 
 def test_a_method_that_was_saved_is_what_link_customer_takes(fake: PayPalFake, provider: PayPalProvider) -> None:
