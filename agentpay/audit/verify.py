@@ -11,7 +11,6 @@ from agentpay.audit import queries
 from agentpay.audit.hashes import row_hash, seal_hash
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
-from agentpay.storage.types import to_micros
 
 _MOST_FAULTS: Final = 100
 
@@ -87,7 +86,7 @@ class _Verifier:
             position += 1
             if seal.position != position:
                 self._fault(f"seal {seal.position}: seals are missing before it")
-                position = seal.position
+                position = seal.position if isinstance(seal.position, int) else position
             if seal.row_hash is None:
                 self._fault(f"seal {seal.position}: row {seal.audit_seq} is gone")
             elif seal.hash != seal_hash(self._head, seal.audit_seq, seal.row_hash):
@@ -102,13 +101,13 @@ def _row_faults(row: Row) -> Iterator[str]:
         yield "its bytes do not have its hash"
     try:
         body = json.loads(row.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         yield "its bytes are no JSON object"
         return
     columns = {
-        "at": str(to_micros(row.at)),
+        "at": str(row.at),
         "principal": row.principal,
         "action": row.action,
         "object": row.object_id,

@@ -56,7 +56,14 @@ def test_an_empty_audit_is_in_order(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("principal", "operator:eve"), ("action", "nothing"), ("at", 1), ("object_id", "pay_2"), ("previous_hash", "")],
+    [
+        ("principal", "operator:eve"),
+        ("action", "nothing"),
+        ("at", 1),
+        ("at", 2**63 - 1),
+        ("object_id", "pay_2"),
+        ("previous_hash", ""),
+    ],
 )
 def test_a_changed_column_is_found(tampered: Store, column: str, value: object) -> None:
     sql(tampered, f"UPDATE audit_log SET {column} = :value WHERE seq = 3", value=value)
@@ -69,7 +76,7 @@ def test_changed_bytes_are_found(tampered: Store) -> None:
     assert "row 3: its column for 'action' differs" in faults(tampered)
 
 
-@pytest.mark.parametrize("body", ["", "[]", "7", "{"])
+@pytest.mark.parametrize("body", ["", "[]", "7", "{", "[" * 100_000], ids=["none", "list", "number", "open", "deep"])
 def test_bytes_that_are_no_object_are_found(tampered: Store, body: str) -> None:
     sql(tampered, "UPDATE audit_log SET body = :body WHERE seq = 3", body=body)
     assert "row 3: its bytes are no JSON object" in faults(tampered)
