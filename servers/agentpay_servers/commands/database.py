@@ -13,7 +13,7 @@ import typer
 from agentpay_policies.errors import ValidationError
 from agentpay_servers.commands import group
 from agentpay_servers.output import answer, hint
-from agentpay_servers.session import AsJson, DatabaseUrl, desk, must_exist
+from agentpay_servers.session import AsJson, DatabaseUrl, desk, missing_file, must_exist, private
 
 if TYPE_CHECKING:
     from agentpay.storage.store import Store
@@ -97,7 +97,8 @@ def import_(
 
     store = _store(database_url)
     try:
-        done = import_from(store, Path(file).absolute())
+        with private(missing_file(database_url) is not None):
+            done = import_from(store, Path(file).absolute())
     finally:
         store.close()
     data = {"rows": done.rows, "installation": done.header.installation, "exported_at": done.header.exported_at}

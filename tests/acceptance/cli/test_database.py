@@ -73,6 +73,7 @@ def test_a_database_moves_as_a_file_and_is_halted_until_a_person_goes_on(cli: Cl
     assert f"{done['rows']} rows" in printed.err
     to = ("--database-url", "sqlite:///moved.db")
     assert cli("db", "import", "e.jsonl", "--json", *to).data["rows"] == done["rows"]
+    assert (here / "moved.db").stat().st_mode & 0o077 == 0
     assert cli("payments", "list", "--json", *to).data[0]["amount"] == "5.00"
     assert "agents are halted" in cli("doctor", *to).err
     assert cli("health", "--json", *to).data["halted_epoch"] == 2
