@@ -21,7 +21,7 @@ from agentpay.storage import lines
 from agentpay.storage.faults import translated
 from agentpay.storage.metadata import models
 from agentpay.storage.migrate import known_revisions, upgrade_to
-from agentpay.storage.schema import REVISION, VERSION_TABLE, revision_on
+from agentpay.storage.schema import REVISION, VERSION_TABLE, check_free, revision_on
 from agentpay.storage.store import Store
 from agentpay.storage.tables import InstallationRow, WriteRow
 from agentpay.storage.types import UtcTime, table, to_micros
@@ -136,6 +136,7 @@ def _check_revision(revision: str) -> None:
 def _fill(conn: sa.Connection, reader: _Reader, header: lines.Header, write_id: str) -> int:
     found = revision_on(conn)
     if found is None:
+        check_free(conn)
         upgrade_to(conn, header.revision)
     elif found != header.revision:
         raise Conflict(
