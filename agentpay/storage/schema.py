@@ -99,6 +99,22 @@ def _install(tx: Tx, store: Store, mode: str) -> InstallationRow:
     return row
 
 
+def known_revision(store: Store) -> str | None:
+    """The revision of a database as it is; None where it has none of our tables. Nothing is made or migrated.
+
+    Raises:
+        SchemaNewer: the database is of a later program.
+        StorageError: the database does not answer.
+    """
+    try:
+        found = _revision(store)
+    except sa.exc.SQLAlchemyError as exc:
+        raise translated(exc) from exc
+    if found is not None and found != REVISION:
+        _check_known(found, _PACKAGED)
+    return found
+
+
 def _revision(store: Store) -> str | None:
     with store.engine.connect() as conn:
         return revision_on(conn)

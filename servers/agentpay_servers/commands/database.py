@@ -47,11 +47,18 @@ def backup(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Copy a SQLite database, also while it is in use. The copy is opened halted, in a new epoch."""
+    """Copy a SQLite database, also while it is in use, and of an earlier program as it is.
+
+    The copy is opened halted, in a new epoch.
+    """
     from agentpay.storage.backup import back_up
 
-    with _prepared(database_url) as store:
+    must_exist(database_url)
+    store = _store(database_url)
+    try:
         back_up(store, Path(file).absolute())
+    finally:
+        store.close()
     answer(as_json, {"file": file}, f"Copied to {file}. Keep it as safe as the database: it holds its secrets.")
 
 
