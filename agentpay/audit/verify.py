@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,9 @@ from agentpay.audit import queries
 from agentpay.audit.hashes import row_hash, seal_hash
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
+from agentpay_policies.errors import ValidationError
 
+_HEAD: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_FAULTS: Final = 100
 
 
@@ -32,7 +35,13 @@ class Verification:
 
 
 def verify(store: Store, expected_head: str | None = None) -> Verification:
-    """Verify the whole audit on one snapshot. Nothing is written; of many faults the first hundred are named."""
+    """Verify the whole audit on one snapshot. Nothing is written; of many faults the first hundred are named.
+
+    Raises:
+        ValidationError: the expected head is none, such as the empty text of a file that was never written.
+    """
+    if expected_head is not None and not _HEAD.match(expected_head):
+        raise ValidationError("The expected head is none: it is 64 digits from 0 to f, as a verification gave it.")
     return store.read(lambda tx: _Verifier(tx).result(expected_head))
 
 
@@ -49,7 +58,7 @@ class _Verifier:
     def result(self, expected_head: str | None) -> Verification:
         self._check_rows()
         seen = self._check_seals(expected_head)
-        if expected_head and not seen:
+        if expected_head is not None and not seen:
             self._fault("the chain does not contain the expected head: it was cut or made anew")
         unsealed = len(queries.unsealed(self._tx, self._rows + 1, -1))
         if unsealed and self._tx.dialect == "sqlite":

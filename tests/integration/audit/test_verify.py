@@ -11,6 +11,7 @@ from agentpay.audit import queries
 from agentpay.audit.hashes import row_hash, seal_hash
 from agentpay.audit.seal import seal
 from agentpay.audit.verify import Verification, verify
+from agentpay.errors import ValidationError
 from agentpay.storage import Store
 from agentpay.storage.schema import install
 from agentpay.storage.triggers import APPEND_ONLY
@@ -149,6 +150,15 @@ def test_a_former_head_is_found_in_a_chain_that_grew(store: Store) -> None:
     assert faults(store, former) == ""
     assert faults(store, head(store)) == ""
     assert verify(store).head != former
+
+
+@pytest.mark.parametrize("none", ["", " ", "head", "F" * 64])
+def test_an_expected_head_that_is_none_is_refused_and_not_left_out(tampered: Store, none: str) -> None:
+    """Where the file it is kept in is empty, an audit that was cut off would verify."""
+    for rows in ("audit_seals", "audit_log"):
+        sql(tampered, f"DELETE FROM {rows}")
+    with pytest.raises(ValidationError, match="head"):
+        verify(tampered, none)
 
 
 def test_rows_without_a_seal_are_a_warning_only_where_sealing_comes_later(tampered: Store) -> None:
