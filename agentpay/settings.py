@@ -36,6 +36,7 @@ from pydantic_settings import (
 
 from agentpay.errors import ConfigurationError
 
+DOTENV_FILE: Final = ".env"
 TOML_FILE: Final = "agentpay.toml"
 PREFIX: Final = "AGENTPAY_"
 
@@ -48,7 +49,7 @@ class SourcedSettings(BaseSettings):
     """Settings from the environment, then `.env`, then `agentpay.toml`. Providers derive their own from it."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_file=".env", env_ignore_empty=True, hide_input_in_errors=True
+        frozen=True, extra="ignore", env_file=DOTENV_FILE, env_ignore_empty=True, hide_input_in_errors=True
     )
 
     @classmethod
@@ -121,6 +122,7 @@ def load(kind: type[S], **overrides: Any) -> S:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
+        _check_dotenv(kind)
         return kind(**given)
     except ValidationError as exc:
         raise ConfigurationError(_first_fault(kind, exc)) from None
@@ -128,6 +130,25 @@ def load(kind: type[S], **overrides: Any) -> S:
         raise ConfigurationError("The file .env is no UTF-8 text.") from None
     except OSError as exc:
         raise ConfigurationError(f"The file .env cannot be read: {exc.strerror}.") from None
+
+
+def _check_dotenv(kind: type[SourcedSettings]) -> None:
+    """Refuse a line of `.env` that names one of ours and cannot be read: it would be left out, and a default used."""
+    path = Path(DOTENV_FILE)
+    if not path.is_file():
+        return
+    from dotenv.parser import parse_stream
+
+    names = [_variable(kind, name) for name in kind.model_fields]
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            if binding.error and (name := _named(binding.original.string, names)):
+                line = binding.original.line
+                raise ConfigurationError(f"Line {line} of {DOTENV_FILE} cannot be read: {name}: is a quote missing?")
+
+
+def _named(line: str, names: list[str]) -> str | None:
+    return next((name for name in names if name in line.upper()), None)
 
 
 def _first_fault(kind: type[SourcedSettings], exc: ValidationError) -> str:

@@ -64,9 +64,10 @@ def last_sealed_seq(tx: Tx) -> int:
 
 
 def rows(tx: Tx) -> Iterator[Row]:
-    """Every row in the order of its number, a page at a time."""
+    """Every row by its number, a page at a time. `at` is as it is stored: a forged one may be no moment."""
+    columns = [sa.type_coerce(one, sa.BigInteger).label("at") if one is _LOG.c.at else one for one in _LOG.c]
     last = -1
-    while found := tx.all(sa.select(_LOG).where(_LOG.c.seq > last).order_by(_LOG.c.seq).limit(_PAGE)):
+    while found := tx.all(sa.select(*columns).where(_LOG.c.seq > last).order_by(_LOG.c.seq).limit(_PAGE)):
         yield from found
         last = found[-1].seq
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,8 +12,9 @@ from agentpay.audit import queries
 from agentpay.audit.hashes import row_hash, seal_hash
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
-from agentpay.storage.types import to_micros
+from agentpay_policies.errors import ValidationError
 
+_HEAD: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_FAULTS: Final = 100
 
 
@@ -33,7 +35,13 @@ class Verification:
 
 
 def verify(store: Store, expected_head: str | None = None) -> Verification:
-    """Verify the whole audit on one snapshot. Nothing is written; of many faults the first hundred are named."""
+    """Verify the whole audit on one snapshot. Nothing is written; of many faults the first hundred are named.
+
+    Raises:
+        ValidationError: the expected head is none, such as the empty text of a file that was never written.
+    """
+    if expected_head is not None and not _HEAD.match(expected_head):
+        raise ValidationError("The expected head is none: it is 64 digits from 0 to f, as a verification gave it.")
     return store.read(lambda tx: _Verifier(tx).result(expected_head))
 
 
@@ -50,7 +58,7 @@ class _Verifier:
     def result(self, expected_head: str | None) -> Verification:
         self._check_rows()
         seen = self._check_seals(expected_head)
-        if expected_head and not seen:
+        if expected_head is not None and not seen:
             self._fault("the chain does not contain the expected head: it was cut or made anew")
         unsealed = len(queries.unsealed(self._tx, self._rows + 1, -1))
         if unsealed and self._tx.dialect == "sqlite":
@@ -87,7 +95,7 @@ class _Verifier:
             position += 1
             if seal.position != position:
                 self._fault(f"seal {seal.position}: seals are missing before it")
-                position = seal.position
+                position = seal.position if isinstance(seal.position, int) else position
             if seal.row_hash is None:
                 self._fault(f"seal {seal.position}: row {seal.audit_seq} is gone")
             elif seal.hash != seal_hash(self._head, seal.audit_seq, seal.row_hash):
@@ -102,13 +110,13 @@ def _row_faults(row: Row) -> Iterator[str]:
         yield "its bytes do not have its hash"
     try:
         body = json.loads(row.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         yield "its bytes are no JSON object"
         return
     columns = {
-        "at": str(to_micros(row.at)),
+        "at": str(row.at),
         "principal": row.principal,
         "action": row.action,
         "object": row.object_id,

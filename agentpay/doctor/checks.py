@@ -50,7 +50,7 @@ def examine(store: Store) -> Examination:
 
 
 def _broken(tx: Tx) -> list[Breach]:
-    found = ((check, check.run(tx)) for check in CHECKS)
+    found = ((check, check.found(tx)) for check in CHECKS)
     return [Breach(check.invariant, check.title, _some(rows)) for check, rows in found if rows]
 
 

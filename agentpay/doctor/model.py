@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from agentpay.errors import StorageCorrupt
 from agentpay.storage.transaction import Tx
+from agentpay_policies.errors import PolicyError
+
+UNREADABLE: Final = (PolicyError, StorageCorrupt, ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What reading a row may end in that was changed by hand or damaged."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,10 @@ class Check:
     title: str
     run: Callable[[Tx], list[str]]
     across: bool = False
+
+    def found(self, tx: Tx) -> list[str]:
+        """The rows that break it. Rows in which nothing can be read break it too: damage must not blind the doctor."""
+        try:
+            return self.run(tx)
+        except UNREADABLE as exc:
+            return [f"this cannot be checked, since a row holds what nothing of ours wrote: {type(exc).__name__}"]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from agentpay.audit.tables import AuditRow
 from agentpay.billing.queries import PAID_WITH
+from agentpay.doctor.model import UNREADABLE
 from agentpay.payments.tables import AttemptRow, PaymentRow
 from agentpay.spending import active
 from agentpay.spending.tables import ApprovalRow, ApproverRow
@@ -44,7 +45,14 @@ _MOST: Final = 10
 
 def of_rows(tx: Tx) -> list[str]:
     """What the rows tell."""
-    return [warning for find in _OF_ROWS for warning in find(tx)]
+    return [warning for find in _OF_ROWS for warning in _told(find, tx)]
+
+
+def _told(find: Callable[[Tx], Iterator[str]], tx: Tx) -> list[str]:
+    try:
+        return list(find(tx))
+    except UNREADABLE as exc:
+        return [f"A row that warnings are made of holds what nothing of ours wrote: {type(exc).__name__}."]
 
 
 def of_file(store: Store, *, asks_people: bool) -> Iterator[str]:

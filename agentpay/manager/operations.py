@@ -381,7 +381,11 @@ class Operations(CustomerVerbs):
         )
 
     def verify_audit(self, expected_head: str | None = None) -> Verification:
-        """Check the audit: every row's bytes, every object's history, and the chain over all."""
+        """Check the audit: every row's bytes, every object's history, and the chain over all.
+
+        Raises:
+            ValidationError: the expected head is none.
+        """
         return verify(self._engine.store, expected_head)
 
     def doctor(self) -> Examination:

@@ -74,8 +74,10 @@ def backend_for(url: str, *, clock: Clock | None, lock_timeout: float) -> Backen
         return SqliteBackend(None, clock=clock or SystemClock(), lock_timeout=lock_timeout)
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as exc:
-        raise ConfigurationError("The database URL is none: use memory://, sqlite:///file or postgresql://…") from exc
+    except (sa.exc.ArgumentError, ValueError):
+        # No cause is kept: it shows a port that is no number, and where the host is forgotten that is the password.
+        text = "The database URL is none: use memory://, sqlite:///file or postgresql://…"
+        raise ConfigurationError(text) from None
     if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
         if parsed.query:
             raise ConfigurationError("A SQLite URL takes no options: write %3F for a question mark in a file's name.")

@@ -33,9 +33,17 @@ _POSTGRES: Final[dict[str, tuple[type[StorageError], str]]] = {
     "25006": (StorageReadOnly, "The server is read-only: is it a replica?"),
     "42501": (StorageReadOnly, "The database user may not do this."),
     "53100": (StorageFull, "The server's disk is full."),
+    "3F000": (StorageError, "There is no schema by the name in the search path."),
     "XX001": (StorageCorrupt, "The server reports damaged data."),
     "XX002": (StorageCorrupt, "The server reports a damaged index."),
 }
+
+_NEXT: Final[dict[str, str]] = {
+    "25006": "Name the primary in the database URL, then repeat with the same key.",
+    "42501": "Grant the database user of the URL this database and its tables, then repeat with the same key.",
+    "3F000": "Make it with CREATE SCHEMA, or correct the database URL.",
+}
+"""What to do where the advice of the kind is about a file."""
 
 _RUN_AGAIN: Final = frozenset({"40001", "40P01"})
 
@@ -43,17 +51,20 @@ _RUN_AGAIN: Final = frozenset({"40001", "40P01"})
 def translated(exc: sqlalchemy.exc.SQLAlchemyError) -> StorageError:
     """Our error for a driver's. The driver's own text is kept as the cause, for the log; it may hold data."""
     cause = getattr(exc, "orig", None)
-    kind, what = StorageError, "The database refused the operation."
+    kind, what, following = StorageError, "The database refused the operation.", None
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         kind, what = _SQLITE.get(code, (kind, what))
     elif (state := getattr(cause, "sqlstate", None)) is not None:
         kind, what = _POSTGRES.get(state, (kind, what))
+        following = _NEXT.get(state)
     elif isinstance(exc, sqlalchemy.exc.OperationalError):
-        kind, what = StorageBusy, "The database server cannot be reached."
+        # libpq has no code for what a server says before it lets somebody in, and its text names the user.
+        kind, what = StorageBusy, "The database server cannot be reached, or refuses the user or the database."
+        following = "See that the server runs and that the database URL is right, then repeat with the same key."
     elif isinstance(exc, sqlalchemy.exc.TimeoutError):
         kind, what = StorageBusy, "This program has no connection to the database left."
-    error = kind(what)
+    error = kind(what, next_step=following)
     error.__cause__ = exc
     return error
 

@@ -24,7 +24,10 @@ def new_file(path: Path) -> Iterator[Path]:
             raise ConfigurationError(f"{path} is there already.", next_step="Name a file that is not there yet.")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError as exc:
-        raise ConfigurationError(f"{part} is left from an earlier try, or one is under way.") from exc
+        raise ConfigurationError(
+            f"{part} is left from an earlier try, or one is under way.",
+            next_step="Where none is under way, remove that file and run it again.",
+        ) from exc
     except OSError as exc:
         raise ConfigurationError(f"{path} cannot be written: {exc.strerror}.") from exc
     try:

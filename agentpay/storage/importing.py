@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from agentpay.errors import ConfigurationError, Conflict, ImportInvalid, SchemaNewer
 from agentpay.storage import lines
 from agentpay.storage.faults import translated
+from agentpay.storage.metadata import models
 from agentpay.storage.migrate import known_revisions, upgrade_to
-from agentpay.storage.schema import REVISION, VERSION_TABLE, revision_on
+from agentpay.storage.schema import REVISION, VERSION_TABLE, check_free, revision_on
 from agentpay.storage.store import Store
 from agentpay.storage.tables import InstallationRow, WriteRow
-from agentpay.storage.types import table
+from agentpay.storage.types import UtcTime, table, to_micros
 
 _AT_A_TIME: Final = 200
 _MACHINERY: Final = frozenset({"writes", "worker_jobs", VERSION_TABLE})
@@ -135,6 +136,7 @@ def _check_revision(revision: str) -> None:
 def _fill(conn: sa.Connection, reader: _Reader, header: lines.Header, write_id: str) -> int:
     found = revision_on(conn)
     if found is None:
+        check_free(conn)
         upgrade_to(conn, header.revision)
     elif found != header.revision:
         raise Conflict(
@@ -150,7 +152,10 @@ def _fill(conn: sa.Connection, reader: _Reader, header: lines.Header, write_id: 
     _advance_sequences(conn, tables)
     if header.revision != REVISION:
         upgrade_to(conn, REVISION)
-    conn.execute(sa.update(table(InstallationRow)).values(is_copy=True))
+    marked = conn.execute(sa.update(table(InstallationRow)).values(is_copy=True))
+    if reader.counts and marked.rowcount != 1:
+        # Its secret makes the keys that reach providers: with a new one a payment asked for again would be made again.
+        raise reader.broken("the installation's own row is missing")
     # Time does not run back behind what the rows have seen.
     conn.execute(sa.insert(table(WriteRow)).values(id=write_id, at=header.exported_at))
     return reader.counts.total()
@@ -181,6 +186,8 @@ class _Filling:
         self._conn = conn
         self._reader = reader
         self._tables = tables
+        every = (column for one in models().tables.values() for column in one.c)
+        self._moments = {(one.table.name, one.name) for one in every if isinstance(one.type, UtcTime)}
         self._name = ""
         self._rows: list[tuple[int, dict[str, object]]] = []
 
@@ -196,9 +203,14 @@ class _Filling:
             raise self._reader.broken(f"it has other columns than {name}: {', '.join(odd)[:200]!a}")
         self._name = name
         try:
-            self._rows.append((number, {key: lines.decoded(one.c[key], value) for key, value in row.items()}))
+            self._rows.append((number, {key: self._decoded(one.c[key], value) for key, value in row.items()}))
         except ValueError as exc:
             raise self._reader.broken(exc) from exc
+
+    def _decoded(self, column: sa.Column[Any], value: object) -> object:
+        if isinstance(value, str) and (column.table.name, column.name) in self._moments:
+            return to_micros(lines.moment(value))  # the database would keep any number, and nobody could read it
+        return lines.decoded(column, value)
 
     def flush(self) -> None:
         """Write what was taken. Where the database refuses it, find the line."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from agentpay.errors import ConfigurationError, SchemaNewer, SchemaOutdated
+from agentpay.errors import ConfigurationError, Conflict, SchemaNewer, SchemaOutdated
 from agentpay.storage.faults import translated
 from agentpay.storage.store import Store
 from agentpay.storage.tables import InstallationRow
@@ -47,6 +47,7 @@ def prepare(store: Store, *, upgrade: bool | None = None, target: Target = _PACK
     Raises:
         SchemaOutdated: PostgreSQL, and the database is older.
         SchemaNewer: the database is of a later program.
+        Conflict: it has no revision, and tables of the same names, which are somebody else's.
         StorageError: the database does not answer.
     """
     try:
@@ -61,6 +62,8 @@ def prepare(store: Store, *, upgrade: bool | None = None, target: Target = _PACK
             if found != target.revision:
                 from agentpay.storage.migrate import upgrade_to_head
 
+                if found is None:
+                    check_free(conn)
                 upgrade_to_head(conn, target.folders)
     except sa.exc.SQLAlchemyError as exc:
         raise translated(exc) from exc
@@ -96,6 +99,22 @@ def _install(tx: Tx, store: Store, mode: str) -> InstallationRow:
     return row
 
 
+def known_revision(store: Store) -> str | None:
+    """The revision of a database as it is; None where it has none of our tables. Nothing is made or migrated.
+
+    Raises:
+        SchemaNewer: the database is of a later program.
+        StorageError: the database does not answer.
+    """
+    try:
+        found = _revision(store)
+    except sa.exc.SQLAlchemyError as exc:
+        raise translated(exc) from exc
+    if found is not None and found != REVISION:
+        _check_known(found, _PACKAGED)
+    return found
+
+
 def _revision(store: Store) -> str | None:
     with store.engine.connect() as conn:
         return revision_on(conn)
@@ -107,6 +126,22 @@ def revision_on(conn: sa.Connection) -> str | None:
         return None
     found: str | None = conn.execute(sa.select(_VERSION.c.version_num)).scalar()
     return found
+
+
+def check_free(conn: sa.Connection) -> None:
+    """Refuse to make our tables where others of the same names are.
+
+    Raises:
+        Conflict: the database is in use by something else.
+    """
+    from agentpay.storage.metadata import models
+
+    taken = sorted(models().tables.keys() & set(sa.inspect(conn).get_table_names()))
+    if taken:
+        raise Conflict(
+            f"The database has tables of our names, and no revision of ours: {', '.join(taken[:5])}.",
+            next_step="Give AgentPay a database of its own, or a schema of its own: …?options=-csearch_path%3Dagentpay",
+        )
 
 
 def _check_known(revision: str, target: Target) -> None:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
 from sqlmodel._compat import SQLModelConfig
 
+from agentpay.errors import StorageCorrupt
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -31,7 +33,10 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else to_micros(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(value)
+        try:
+            return None if value is None else from_micros(value)
+        except (OverflowError, TypeError):
+            raise StorageCorrupt("The database holds a moment that is none: nothing of ours wrote it.") from None
 
 
 Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

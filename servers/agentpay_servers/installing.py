@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,12 +39,12 @@ class Installing:
             ConfigurationError: a file cannot be written, or the database not be opened.
             PolicyError: the policy file that is there already is none.
         """
-        from agentpay_servers.session import manager
+        from agentpay_servers.session import manager, missing_file, private
 
         name = _login() if self.approver is None else self.approver
         text = starter_policy(name)
-        missing = _missing_file(self.database_url)
-        with _private(missing is not None):
+        missing = missing_file(self.database_url)
+        with private(missing is not None):
             opened = manager(self.database_url)
         with opened as engine:
             self._say(missing is not None, f"The database {missing} was made, for this user of the machine only.")
@@ -123,28 +120,8 @@ def starter_policy(approver: str) -> str:
     return filled
 
 
-@contextmanager
-def _private(wanted: bool) -> Iterator[None]:
-    """What is made within is for this user of the machine only."""
-    if not wanted:
-        yield
-        return
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _login() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
         return "owner"
-
-
-def _missing_file(database_url: str | None) -> Path | None:
-    from agentpay_servers.session import sqlite_file
-
-    path = sqlite_file(database_url)
-    return path if path is not None and not path.exists() else None

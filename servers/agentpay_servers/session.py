@@ -6,6 +6,9 @@ call. Everything of the engine is imported when a command runs: `agentpay --help
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -106,14 +109,33 @@ def sqlite_file(database_url: str | None) -> Path | None:
     return Path(url.database).absolute()
 
 
+def missing_file(database_url: str | None) -> Path | None:
+    """The file of a SQLite database that is not there yet."""
+    path = sqlite_file(database_url)
+    return path if path is not None and not path.exists() else None
+
+
+@contextmanager
+def private(wanted: bool) -> Iterator[None]:
+    """What is made within is for this user of the machine only."""
+    if not wanted:
+        yield
+        return
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def must_exist(database_url: str | None) -> None:
     """Refuse a SQLite file that is not there.
 
     Raises:
         ConfigurationError: there is no such database; none is made.
     """
-    path = sqlite_file(database_url)
-    if path is not None and not path.exists():
+    path = missing_file(database_url)
+    if path is not None:
         raise ConfigurationError(
             f"There is no database {path}.",
             next_step="Name the right one with --database-url, or make one with: agentpay init",

@@ -124,6 +124,22 @@ def test_files_that_cannot_be_read_are_named(folder: Path) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "line", ['AGENTPAY_PROVIDERS="stripe', "export AGENTPAY_PROVIDERS='stripe", 'AGENTPAY_LIVE "1"=']
+)
+def test_a_line_of_dotenv_that_cannot_be_read_is_not_left_out(folder: Path, line: str) -> None:
+    """The default would take its place: with the mock for a provider, everything is given for nothing."""
+    (folder / ".env").write_text(f"AGENTPAY_AGENT=bot\n{line}\nAGENTPAY_POLICY=starter\n")
+    with pytest.raises(ConfigurationError, match=r"Line 2 of \.env cannot be read: AGENTPAY_") as caught:
+        load_settings()
+    assert "stripe" not in str(caught.value)
+
+
+def test_what_others_have_in_dotenv_is_their_business(folder: Path) -> None:
+    (folder / ".env").write_text('OTHER="x\nnot a = line "\nAGENTPAY_AGENT=bot\n')
+    assert load_settings().agent == "bot"
+
+
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTPAY_APPROVER_SECRET", "s3cret")
     found = load_settings(database_url="postgresql://u:s3cret@h/db")

@@ -13,7 +13,7 @@ import typer
 from agentpay_policies.errors import ValidationError
 from agentpay_servers.commands import group
 from agentpay_servers.output import answer, hint
-from agentpay_servers.session import AsJson, DatabaseUrl, desk, must_exist
+from agentpay_servers.session import AsJson, DatabaseUrl, desk, missing_file, must_exist, private
 
 if TYPE_CHECKING:
     from agentpay.storage.store import Store
@@ -47,11 +47,18 @@ def backup(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Copy a SQLite database, also while it is in use. The copy is opened halted, in a new epoch."""
+    """Copy a SQLite database, also while it is in use, and of an earlier program as it is.
+
+    The copy is opened halted, in a new epoch.
+    """
     from agentpay.storage.backup import back_up
 
-    with _prepared(database_url) as store:
+    must_exist(database_url)
+    store = _store(database_url)
+    try:
         back_up(store, Path(file).absolute())
+    finally:
+        store.close()
     answer(as_json, {"file": file}, f"Copied to {file}. Keep it as safe as the database: it holds its secrets.")
 
 
@@ -97,7 +104,8 @@ def import_(
 
     store = _store(database_url)
     try:
-        done = import_from(store, Path(file).absolute())
+        with private(missing_file(database_url) is not None):
+            done = import_from(store, Path(file).absolute())
     finally:
         store.close()
     data = {"rows": done.rows, "installation": done.header.installation, "exported_at": done.header.exported_at}

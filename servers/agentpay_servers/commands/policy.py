@@ -132,7 +132,7 @@ def halt(
     from agentpay_policies.text import identifier
 
     name = None if agent is None else identifier(agent, "agent")
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:  # a new database at a misspelt place would be halted, and nobody else
         engine.halt(name, reason=reason)
         policy = engine.policy_document()
     answer(as_json, {"agent": name, "halted": True, "reason": reason}, f"{name or 'Every agent'} is halted: {reason}")

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from acceptance.cli.conftest import Cli
 from agentpay import PaymentManager
 from agentpay.storage import Store
+from agentpay.storage.migrate import upgrade_to
+from agentpay.storage.schema import known_revision
 
 
 @pytest.fixture
@@ -73,6 +75,7 @@ def test_a_database_moves_as_a_file_and_is_halted_until_a_person_goes_on(cli: Cl
     assert f"{done['rows']} rows" in printed.err
     to = ("--database-url", "sqlite:///moved.db")
     assert cli("db", "import", "e.jsonl", "--json", *to).data["rows"] == done["rows"]
+    assert (here / "moved.db").stat().st_mode & 0o077 == 0
     assert cli("payments", "list", "--json", *to).data[0]["amount"] == "5.00"
     assert "agents are halted" in cli("doctor", *to).err
     assert cli("health", "--json", *to).data["halted_epoch"] == 2
@@ -90,6 +93,15 @@ def test_a_backup_is_opened_halted(cli: Cli, here: Path, paid: str) -> None:
     assert "There was no halt" in cli("resume", code=1).out
     cli("db", "restored")
     assert "RECONCILE_FIRST" in cli("resume", code=1).err
+
+
+def test_a_backup_before_an_upgrade_upgrades_nothing(cli: Cli, here: Path, url: str) -> None:
+    old = Store("sqlite:///old.db")
+    with old.backend.creating() as conn:
+        upgrade_to(conn, "0005")
+    cli("db", "backup", "copy.db", "--database-url", "sqlite:///old.db")
+    assert known_revision(old) == "0005"
+    old.close()
 
 
 def test_a_worker_runs_what_is_due_once_and_says_what_each_job_did(cli: Cli, url: str) -> None:

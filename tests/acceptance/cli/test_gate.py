@@ -142,6 +142,13 @@ def test_agents_are_halted_and_go_on(cli: Cli, manager: PaymentManager) -> None:
     assert "Missing option '--reason'" in cli("halt", code=2).err
 
 
+def test_nobody_is_told_that_agents_are_halted_in_a_database_that_was_not_there(cli: Cli, here: Path) -> None:
+    """In the wrong folder, or with a misspelt name, a new database would be halted while the agents go on."""
+    said = cli("halt", "--reason", "stop!", "--database-url", "sqlite:///mistyped.db", code=2)
+    assert "There is no database" in said.err and said.out == ""
+    assert list(here.iterdir()) == []
+
+
 def test_agents_of_a_pattern_are_enrolled_one_by_one(cli: Cli, manager: PaymentManager, here: Path) -> None:
     text = ready_file("starter").replace("  support-bot:", '  "worker-*":\n    each: true', 1)
     (here / "each.yaml").write_text(text)

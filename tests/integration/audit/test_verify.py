@@ -11,6 +11,7 @@ from agentpay.audit import queries
 from agentpay.audit.hashes import row_hash, seal_hash
 from agentpay.audit.seal import seal
 from agentpay.audit.verify import Verification, verify
+from agentpay.errors import ValidationError
 from agentpay.storage import Store
 from agentpay.storage.schema import install
 from agentpay.storage.triggers import APPEND_ONLY
@@ -56,7 +57,14 @@ def test_an_empty_audit_is_in_order(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("principal", "operator:eve"), ("action", "nothing"), ("at", 1), ("object_id", "pay_2"), ("previous_hash", "")],
+    [
+        ("principal", "operator:eve"),
+        ("action", "nothing"),
+        ("at", 1),
+        ("at", 2**63 - 1),
+        ("object_id", "pay_2"),
+        ("previous_hash", ""),
+    ],
 )
 def test_a_changed_column_is_found(tampered: Store, column: str, value: object) -> None:
     sql(tampered, f"UPDATE audit_log SET {column} = :value WHERE seq = 3", value=value)
@@ -69,7 +77,7 @@ def test_changed_bytes_are_found(tampered: Store) -> None:
     assert "row 3: its column for 'action' differs" in faults(tampered)
 
 
-@pytest.mark.parametrize("body", ["", "[]", "7", "{"])
+@pytest.mark.parametrize("body", ["", "[]", "7", "{", "[" * 100_000], ids=["none", "list", "number", "open", "deep"])
 def test_bytes_that_are_no_object_are_found(tampered: Store, body: str) -> None:
     sql(tampered, "UPDATE audit_log SET body = :body WHERE seq = 3", body=body)
     assert "row 3: its bytes are no JSON object" in faults(tampered)
@@ -142,6 +150,15 @@ def test_a_former_head_is_found_in_a_chain_that_grew(store: Store) -> None:
     assert faults(store, former) == ""
     assert faults(store, head(store)) == ""
     assert verify(store).head != former
+
+
+@pytest.mark.parametrize("none", ["", " ", "head", "F" * 64])
+def test_an_expected_head_that_is_none_is_refused_and_not_left_out(tampered: Store, none: str) -> None:
+    """Where the file it is kept in is empty, an audit that was cut off would verify."""
+    for rows in ("audit_seals", "audit_log"):
+        sql(tampered, f"DELETE FROM {rows}")
+    with pytest.raises(ValidationError, match="head"):
+        verify(tampered, none)
 
 
 def test_rows_without_a_seal_are_a_warning_only_where_sealing_comes_later(tampered: Store) -> None:

@@ -18,11 +18,13 @@ from agentpay.manager import PaymentManager
 from agentpay.principal import SYSTEM
 from agentpay.spending import approvers
 from agentpay.storage import Store, Tx
+from agentpay.storage.schema import install
 from agentpay.storage.types import to_micros
 from integration.doctor.story import POLICY, SECRET, Story
 from integration.doctor.test_checks import planted
 
 OWNED = "the gate is advisory"
+_WITHOUT_TRIGGER = "DROP TRIGGER audit_log_no_update"
 
 
 def test_an_empty_database_is_healthy(store: Store) -> None:
@@ -65,6 +67,30 @@ def test_a_changed_audit_row_is_a_breach(store: Store) -> None:
     store.write(lambda tx: tx.execute(sa.text("UPDATE audit_log SET principal = 'operator:eve'")))
     found = examine(store)
     assert Breach(9, AUDIT, ("row 1: its column for 'principal' differs from its bytes",)) in found.breaches
+
+
+@pytest.mark.breaks_invariants
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "UPDATE audit_log SET action = 'policy.applied', body = 'x'",
+        "UPDATE audit_log SET at = 9223372036854775807",
+        "UPDATE installation SET epoch_at = 9223372036854775807, epoch = 2",
+        "INSERT INTO policies (version, policy_id, hash, body, applied_by, applied_at, loosening, loosened)"
+        " VALUES (1, 'p', 'h', '{', 'x', 1, false, '[]')",
+    ],
+)
+def test_what_cannot_be_read_any_more_does_not_blind_it(store: Store, forged: str) -> None:
+    """Whoever can write to the database could otherwise hide one breach behind another."""
+    install(store, mode="test")
+    _record(store)
+    planted_beside = "INSERT INTO ledger_transactions (id, event, object_id, posted_at) VALUES ('ltx_0', 'odd', '0', 1)"
+    gone = "ALTER TABLE audit_log DISABLE TRIGGER ALL" if store.dialect == "postgresql" else _WITHOUT_TRIGGER
+    for statement in (gone, forged, planted_beside):
+        store.write(lambda tx, statement=statement: tx.execute(sa.text(statement)))  # type: ignore[misc]
+    found = examine(store)
+    assert "every ledger transaction has entries" in {breach.what for breach in found.breaches}
+    assert len(found.breaches) > 1 or found.warnings
 
 
 def test_rows_that_are_not_sealed_are_a_warning_on_postgresql(store: Store) -> None:

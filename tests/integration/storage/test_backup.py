@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from agentpay.doctor.checks import examine
-from agentpay.errors import ConfigurationError, StorageCorrupt
+from agentpay.errors import ConfigurationError, SchemaOutdated, StorageCorrupt
 from agentpay.storage import Store, Tx
 from agentpay.storage.backup import back_up
+from agentpay.storage.migrate import upgrade_to
+from agentpay.storage.schema import install, known_revision
 from agentpay.storage.texts import keep
 from conftest import OpenStore
 from support.forks import in_child
@@ -80,6 +82,37 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(store: Store, tmp_
     assert (tmp_path / "there.db").read_text() == "mine"
     with pytest.raises(ConfigurationError, match="cannot be written"):
         back_up(store, tmp_path / "no" / "folder.db")
+
+
+def test_an_older_database_is_copied_as_it_is(databases: Any, tmp_path: Path) -> None:
+    """The backup before an upgrade: opened by the new program first, it would be one of after the upgrade."""
+    url = databases.create("sqlite", empty=True)
+    store = Store(url)
+    with pytest.raises(ConfigurationError, match="empty"):
+        back_up(store, tmp_path / "copy.db")
+    with store.backend.creating() as conn:
+        upgrade_to(conn, "0005")
+    install(store, mode="test")
+    back_up(store, tmp_path / "copy.db")
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    assert copy.execute("SELECT version_num FROM agentpay_revision").fetchone() == ("0005",)
+    assert copy.execute("SELECT is_copy FROM installation").fetchone() == (1,)
+    copy.close()
+    assert known_revision(store) == "0005"
+    store.close()
+    databases.drop(url)
+
+
+def test_a_copy_that_cannot_be_marked_is_not_made(databases: Any, tmp_path: Path) -> None:
+    url = databases.create("sqlite", empty=True)
+    store = Store(url)
+    with store.backend.creating() as conn:
+        upgrade_to(conn, "0002")
+    with pytest.raises(SchemaOutdated, match="0002 cannot be marked"):
+        back_up(store, tmp_path / "copy.db")
+    assert list(tmp_path.iterdir()) == []
+    store.close()
+    databases.drop(url)
 
 
 @SQLITE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from agentpay.manager import PaymentManager
 from agentpay.storage import Store, importing
 from agentpay.storage.exporting import export_to, exported_tables
 from agentpay.storage.importing import import_from
+from agentpay.storage.lines import end_line
 from agentpay.storage.metadata import models
 from agentpay.storage.schema import REVISION, VERSION_TABLE, install, prepare
 from agentpay.storage.texts import keep, text_of
@@ -145,6 +148,12 @@ def _edited(number: int, edit: Callable[[Any], object]) -> Callable[[list[bytes]
     return change
 
 
+def _sealed(found: list[bytes]) -> list[bytes]:
+    """The lines with a last one that fits them: whoever edits a file can do that too."""
+    counts = Counter(str(json.loads(line)["table"]) for line in found[1:-1])
+    return [*found[:-1], end_line(counts, hashlib.sha256(b"".join(found[1:-1])).hexdigest())]
+
+
 BROKEN: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "empty": (lambda _: [], "Line 1 .*empty"),
     "another file": (lambda _: [b"Dear diary,\n"], "Line 1 "),
@@ -165,11 +174,24 @@ BROKEN: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "a row twice": (lambda found: [*found[:3], found[2], *found[3:]], "Line 4 .*contradicts"),
     "a row missing": (lambda found: [*found[:3], *found[4:]], "other numbers of rows|contradicts"),
     "a row changed": (_edited(1, lambda data: data["row"].update(payee="paypal:eve")), "hash is not that"),
+    "a number for a moment": (
+        _edited(1, lambda data: data["row"].update(created_at="9223372036854775807")),
+        "Line 2 .*is no moment",
+    ),
+    "without its installation": (
+        lambda found: _sealed([line for line in found if not line.startswith(b'{"table":"installation"')]),
+        "the installation's own row is missing",
+    ),
     "more behind the end": (lambda found: [*found, b"\n"], "more follows"),
 }
 
 
-SEEN_BY_THE_DATABASE = ("a row twice", "nothing where something must be", "a row changed")
+SEEN_BY_THE_DATABASE = (
+    "a row twice",
+    "nothing where something must be",
+    "a row changed",
+    "without its installation",
+)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agentpay.errors import ModeMismatch, SchemaNewer, SchemaOutdated, StorageError
+from agentpay.errors import Conflict, ModeMismatch, SchemaNewer, SchemaOutdated, StorageError
 from agentpay.storage import FileStorage, Store, storage_url
+from agentpay.storage.importing import import_from
 from agentpay.storage.migrate import config, known_revisions
 from agentpay.storage.schema import REVISION, Target, install, prepare
 from agentpay.storage.texts import keep, text_of
 from conftest import OpenStore
 from support.forks import in_child
 from support.parallel import values
+
+HISTORY = Path(__file__).parent / "revisions" / "0001.jsonl"
 
 _MIGRATION = """
 import sqlalchemy as sa
@@ -102,6 +105,33 @@ def test_a_database_of_a_later_program_is_refused(store: Store, open_store: Open
     store.write(
         lambda tx: tx.execute(sa.text("UPDATE agentpay_revision SET version_num = :now").bindparams(now=REVISION))
     )
+
+
+def test_a_database_with_an_applications_own_tables_of_the_same_names_is_refused_by_name(empty_store: Store) -> None:
+    with empty_store.engine.begin() as conn:
+        conn.execute(sa.text("CREATE TABLE customers (id INTEGER)"))
+    with pytest.raises(Conflict, match=r"of our names, .*: customers") as caught:
+        prepare(empty_store)
+    assert "a database of its own" in caught.value.next_step
+    with pytest.raises(Conflict, match=r"of our names, .*: customers"):
+        import_from(empty_store, HISTORY)
+    assert sa.inspect(empty_store.engine).get_table_names() == ["customers"]
+
+
+def test_a_schema_that_is_missing_or_the_applications_own(databases: Any) -> None:
+    """`search_path` in the URL: a schema of AgentPay's own beside the application's tables."""
+    url = databases.create("postgresql", empty=True)
+    store = Store(f"{url}&options=-csearch_path%3Dours" if "?" in url else f"{url}?options=-csearch_path%3Dours")
+    with pytest.raises(StorageError, match="no schema by the name") as caught:
+        prepare(store)
+    assert "CREATE SCHEMA" in caught.value.next_step
+    with store.engine.begin() as conn:
+        conn.execute(sa.text("CREATE TABLE public.customers (id INTEGER)"))
+        conn.execute(sa.text("CREATE SCHEMA ours"))
+    prepare(store)
+    assert install(store, mode="test").epoch == 1
+    store.close()
+    databases.drop(url)
 
 
 def test_an_older_database_is_migrated_and_keeps_its_triggers(store: Store, later: Target) -> None:

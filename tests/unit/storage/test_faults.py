@@ -58,6 +58,14 @@ def test_postgresql(state: str | None, kind: type[StorageError]) -> None:
     assert type(translated(server_error(state))) is kind
 
 
+def test_a_server_that_lets_nobody_in_is_no_matter_of_files() -> None:
+    """A wrong password or database has no code of its own, and looks like a server that is down."""
+    refused = translated(server_error(None))
+    assert "refuses the user or the database" in refused.message and "the database URL is right" in refused.next_step
+    for state in ("25006", "42501", "3F000"):
+        assert "file" not in translated(server_error(state)).next_step
+
+
 def test_no_connection_left_in_the_pool() -> None:
     assert type(translated(sqlalchemy.exc.TimeoutError("QueuePool limit"))) is StorageBusy
 
