@@ -17,7 +17,16 @@ from agentpay.providers.base import ReturnUrls, Steps
 from agentpay.providers.outcomes import NotSent, Outcome, RequiresAction, Unknown
 from agentpay.providers.stripe_errors import AUTHENTICATION, EXPIRED, NO_METHOD, Fault, declined, outcome_of
 from agentpay.providers.stripe_settings import StripeConfig
-from agentpay.providers.stripe_states import UNFINISHED, is_unpaid, made_by, of_intent, of_page, of_refund, refusal_of
+from agentpay.providers.stripe_states import (
+    UNFINISHED,
+    is_as_asked,
+    is_unpaid,
+    made_by,
+    of_intent,
+    of_page,
+    of_refund,
+    refusal_of,
+)
 from agentpay.providers.stripe_wire import Object, Wire
 
 
@@ -67,7 +76,7 @@ class Flow:
 
     def _pay(self, intent: Object, steps: Steps, *, begun: bool) -> Outcome:
         """Pay an intent with the saved method. `begun`: it was begun by an earlier call, and may stand otherwise."""
-        if not is_unpaid(intent) or made_by(intent) != "create":
+        if not is_unpaid(intent) or made_by(intent) != "create" or not is_as_asked(intent):
             return of_intent(intent)
         reference, refused = str(intent["id"]), refusal_of(intent)
         if refused == AUTHENTICATION:

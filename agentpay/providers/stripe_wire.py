@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from agentpay.errors import ProviderError
 from agentpay.providers.base import Request, Steps
 from agentpay.providers.stripe_errors import Fault
-from agentpay.providers.stripe_requests import with_key
+from agentpay.providers.stripe_requests import is_answer, with_key
 
 CONNECT_SECONDS: Final = 4.0
 READ_SECONDS: Final = 25.0
@@ -67,9 +67,12 @@ class Wire:
     # -- requests of ours -------------------------------------------------------------------------------------------
 
     def send(self, steps: Steps) -> Object | Fault:
-        """Send the current request with its key, exactly as it was stored."""
+        """Send the current request with its key, exactly as it was stored. An answer about another object is none."""
         key = steps.key
-        return self.post(steps.request, key)
+        answer = self.post(steps.request, key)
+        if isinstance(answer, Fault) or is_answer(steps.request, key, answer):
+            return answer
+        return Fault(200, kind="another_object")
 
     def post(self, request: Request, key: str) -> Object | Fault:
         """Send a request with a key."""

@@ -32,7 +32,8 @@ def test_a_saved_card_is_charged_without_its_customer(fake: StripeFake, provider
     assert isinstance(done.outcome, Succeeded) and done.names == ["charge", "confirm"]
     (intent,) = fake.books.intents.values()
     assert (intent["amount"], intent["currency"], intent["description"]) == (2000, "usd", "Order 7")
-    assert intent["metadata"] == {"agentpay_payment": "pay_1", "agentpay_op": "create", "agentpay_key": "key-1"}
+    marks = {"agentpay_payment": "pay_1", "agentpay_op": "create", "agentpay_amount": "2000 usd"}
+    assert intent["metadata"] == {**marks, "agentpay_key": "key-1"}
     assert [(one.kind, one.units, one.key) for one in fake.effects()] == [("charge", 2000, "key-2")]
 
 
