@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agentpay.clock import Clock
 from agentpay.providers import stripe_requests as requests
 from agentpay.providers.base import ReturnUrls, Steps
-from agentpay.providers.outcomes import NotSent, Outcome, RequiresAction, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, RequiresAction, Unknown
 from agentpay.providers.stripe_errors import AUTHENTICATION, EXPIRED, NO_METHOD, Fault, declined, outcome_of
 from agentpay.providers.stripe_settings import StripeConfig
 from agentpay.providers.stripe_states import (
@@ -57,11 +57,12 @@ class Flow:
         return self._pay(answer, steps, begun=False)
 
     def resume(self, reference: str, steps: Steps) -> Outcome:
-        """Go on with an intent that was begun and not paid. The first request only marks it, and reads how it
-        stands."""
+        """Go on with an intent that was begun and not paid. The first request only marks it, and reads how it stands:
+        that it was refused, as by another account, which knows no such intent, says nothing of the intent."""
         answer = self.wire.send(steps)
         if isinstance(answer, Fault):
-            return outcome_of(answer, reference)
+            outcome = outcome_of(answer, reference)
+            return Unknown(answer.evidence, reference) if isinstance(outcome, Declined) else outcome
         return self._pay(answer, steps, begun=True)
 
     def page(self, steps: Steps) -> Outcome:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from agentpay.clock import FixedClock
-from agentpay.providers.base import Found
+from agentpay.providers.base import Found, NoAnswer
 from agentpay.providers.outcomes import RequiresAction, Succeeded, Unknown
 from agentpay.providers.stripe import StripeProvider
 from agentpay.testing import RecordingSteps
 from agentpay.testing.stripe_fake import StripeFake
-from support.stripe import Done, charge, looked_up, order, refund, resume
+from support.stripe import BACK, Done, charge, looked_up, order, refund, resume
 
 CHANGES: list[dict[str, Any]] = [{"amount": 1000}, {"amount": 200000}, {"currency": "eur"}]
 
@@ -97,3 +97,32 @@ def test_a_refund_of_another_charge_proves_nothing(fake: StripeFake, provider: S
     assert isinstance(refund(provider, first.reference, "5.00", key="a").outcome, Succeeded)
     fake.fail("other_after", op="refund")
     assert isinstance(refund(provider, second.reference, "5.00", key="b").outcome, Unknown)
+
+
+def test_an_account_that_knows_nothing_of_what_waits_does_not_end_it(
+    fake: StripeFake, pages: StripeProvider, clock: FixedClock
+) -> None:
+    """The key was exchanged for that of another account: the customer can still pay what waits at the first one."""
+    waits = charge(pages, order("ana", method="stablecoin:usdc", linked=False))
+    assert isinstance(waits.outcome, RequiresAction)
+    with StripeFake(clock=clock) as another:
+        moved = another.provider(success_url=BACK.success, cancel_url=BACK.cancel)
+        outcome = resume(moved, waits.outcome.reference).outcome
+        moved.close()
+    assert isinstance(outcome, Unknown) and outcome.reference == waits.outcome.reference
+    fake.customer_acts(waits.outcome.reference)
+    assert resume(pages, waits.outcome.reference).outcome == Succeeded(waits.outcome.reference)
+
+
+def test_a_refund_at_an_account_that_does_not_know_the_charge_is_not_proved_unsent(
+    fake: StripeFake, provider: StripeProvider, clock: FixedClock
+) -> None:
+    charged = charge(provider, order(fake.customer())).outcome
+    assert isinstance(charged, Succeeded)
+    fake.fail("drop_after", op="refund")
+    done = refund(provider, charged.reference, "5.00")
+    assert isinstance(done.outcome, Unknown) and len(fake.effects()) == 2
+    with StripeFake(clock=clock) as another:
+        moved = another.provider()
+        assert isinstance(looked_up(moved, done), NoAnswer)
+        moved.close()
