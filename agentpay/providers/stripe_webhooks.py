@@ -76,8 +76,9 @@ def _verify(body: bytes, header: str, now: datetime, secrets: tuple[str, ...]) -
 
 
 def _sent_at(header: str) -> int:
-    parts = dict(part.partition("=")[::2] for part in header.split(","))
-    stamp = parts.get("t", "")
+    parts = [part.partition("=")[::2] for part in header.split(",")]
+    stamps = [value for name, value in parts if name == "t"]
+    stamp = stamps[0] if len(stamps) == 1 else ""  # of two, the SDK would check the signature of the first
     if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 12:
         raise WebhookInvalid("The webhook has no signature of Stripe's.")
     return int(stamp)

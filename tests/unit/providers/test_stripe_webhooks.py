@@ -195,6 +195,14 @@ def test_an_old_webhook_is_refused(seconds: int) -> None:
     parse(body, headers(body, at=NOW - timedelta(seconds=299)), NOW, OURS)
 
 
+@pytest.mark.parametrize("form", ["{old},t={now}", "t={now},{old}", "{old},t={now},t={now}"])
+def test_an_old_webhook_is_not_made_new_by_a_second_time_in_its_header(form: str) -> None:
+    """What was signed is one time; another, which anybody can add, must not be the one whose age is looked at."""
+    body = json.dumps(GOOD).encode()
+    old = headers(body, at=NOW - timedelta(days=3))["stripe-signature"]
+    refused(body, {"stripe-signature": form.format(old=old, now=int(NOW.timestamp()))})
+
+
 def test_an_old_secret_is_good_while_it_is_replaced() -> None:
     body = json.dumps(GOOD).encode()
     both = Endpoint(("whsec_new", SECRET), "test", None, "default")
