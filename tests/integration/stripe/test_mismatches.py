@@ -78,7 +78,7 @@ def test_an_answer_about_another_object_proves_nothing(fake: StripeFake, provide
 
 @pytest.mark.parametrize("change", [{"amount": 100}, {"currency": "eur"}])
 def test_a_refund_of_another_amount_is_no_success(
-    fake: StripeFake, provider: StripeProvider, change: dict[str, Any]
+    fake: StripeFake, provider: StripeProvider, change: dict[str, Any], clock: FixedClock
 ) -> None:
     charged = charge(provider, order(fake.customer())).outcome
     assert isinstance(charged, Succeeded)
@@ -89,6 +89,8 @@ def test_a_refund_of_another_amount_is_no_success(
     for reference in (None, made["id"]):
         found = looked_up(provider, done, reference=reference)
         assert isinstance(found, Found) and isinstance(found.outcome, Unknown)
+    fake.books.tell("refund.updated", made)
+    assert not provider.parse_webhook(*fake.signed(fake.events()[-1]), clock.now()).news
 
 
 def test_a_refund_of_another_charge_proves_nothing(fake: StripeFake, provider: StripeProvider) -> None:
