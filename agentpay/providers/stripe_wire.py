@@ -130,8 +130,8 @@ class Wire:
         return _read(lambda: self._client.v1.customers.retrieve(customer_id, {"expand": expand}))
 
     def methods(self, customer_id: str) -> Object | Fault:
-        """The newest methods of a customer."""
-        return _read(lambda: self._client.v1.customers.payment_methods.list(customer_id, {"limit": 10}))
+        """The newest methods of a customer: a page of them."""
+        return _read(lambda: self._client.v1.customers.payment_methods.list(customer_id, {"limit": _PAGE}))
 
     def balance(self) -> Object | Fault:
         """What the account holds: asked to see that Stripe answers."""

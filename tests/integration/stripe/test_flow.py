@@ -103,6 +103,13 @@ def test_only_the_kinds_that_are_wanted_are_charged(fake: StripeFake, make_provi
     assert isinstance(charge(provider, order(fake.customer()), "card").outcome, Succeeded)
 
 
+def test_a_good_method_is_found_behind_many_that_cannot_be_used(fake: StripeFake, provider: StripeProvider) -> None:
+    customer = fake.customer()
+    for _ in range(12):
+        fake.books.add_method(customer, year=2025, month=12)
+    assert isinstance(charge(provider, order(customer)).outcome, Succeeded)
+
+
 def test_a_slow_method_is_pending_until_it_comes_to_its_end(fake: StripeFake, provider: StripeProvider) -> None:
     done = charge(provider, order(fake.customer("slow")))
     assert isinstance(done.outcome, Pending) and not fake.effects()
