@@ -3,7 +3,8 @@
 It is the last means of a reconcile, at a provider that promises `Capabilities.replay` and whose look-ups prove nothing.
 The request may arrive for the first time by it, so it must still be wanted: the attempt's lease is over, the key is
 well within its life, the hold still stands, and the gate would allow the same again now. It is the same attempt: no new
-row, no new key, no new hold; its lease is taken anew, so that no other reconcile does the same.
+row, no new key, no new hold; its lease is taken anew, so that no other reconcile does the same. Where it is not taken
+this time, it stays unknown: what was sent before may have moved the money.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Replaying:
         started = self.store.write(lambda tx: self._reopened(tx, attempt, provider))
         if started is None:
             return False
-        self.sending.send(started)
+        self.sending.send(started, again=True)
         return True
 
     def wanted(self, attempt: Row, provider: PaymentProvider) -> bool:

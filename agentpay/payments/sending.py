@@ -10,7 +10,7 @@ from agentpay.payments.asks import Started
 from agentpay.payments.attempts import Attempts, RecordedSteps
 from agentpay.payments.settling import Settling
 from agentpay.providers.base import Order, RefundOrder
-from agentpay.providers.outcomes import Outcome, Unknown
+from agentpay.providers.outcomes import NotSent, Outcome, Unknown
 from agentpay.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,18 @@ class Sending:
     settling: Settling
     settled: Callable[[str], None] = _nothing
 
-    def send(self, started: Started) -> None:
-        """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown."""
+    def send(self, started: Started, *, again: bool = False) -> None:
+        """Call the provider once and settle its answer. What it raises is no proof of anything: Unknown.
+
+        `again`: the same request went out before. That the provider did not take it now, for its rate or because the
+        network was down, says nothing about what became of it then.
+        """
         if not self.attempts.still_ours(self.store, started.attempt, started.provider):
             return
         steps = RecordedSteps(self.store, self.attempts, started)
         outcome = _called(started, steps)
+        if again and isinstance(outcome, NotSent):
+            outcome = Unknown(evidence=f"it was not taken when it was sent again: {outcome.evidence}")
         self.store.write(lambda tx: self.settling.settle(tx, steps.attempt_id, outcome))
         self.settled(steps.attempt_id)
 

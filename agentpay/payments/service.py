@@ -22,6 +22,7 @@ from agentpay.payments.settling import Settling
 from agentpay.payments.speeding import Speeding
 from agentpay.payments.views import payment_view, refund_view
 from agentpay.principal import SYSTEM, Principal
+from agentpay.providers.base import PaymentProvider, Request
 from agentpay.providers.registry import Providers
 from agentpay.spending import approvals
 from agentpay.spending.models import Approval
@@ -131,7 +132,7 @@ class Payments:
         if last is None or not {row.status, last.outcome} <= {"requires_action", "pending"}:
             return stands(tx, row, replayed=True)
         provider = self.providers.get(row.provider)
-        request = provider.prepare_resume(last.reference)
+        request = _request_to_go_on(provider, row, last)
         if request is None:
             return stands(tx, row, replayed=True)
         made = self.opening.attempts.open(tx, row, "resume", row.operation, "resume", provider, request)
@@ -254,7 +255,7 @@ class Payments:
             return False
         if row.principal_kind == "agent" and self.opening.gate.is_halted(tx, row.principal_id):
             return False
-        return self.providers.get(row.provider).prepare_resume(last.reference) is not None
+        return _request_to_go_on(self.providers.get(row.provider), row, last) is not None
 
     def resolve(self, subject_id: str, word: Word) -> Payment | Refund:
         """Settle a payment or refund whose outcome is unknown by what people say; see `resolving`.
@@ -355,3 +356,10 @@ class Payments:
             return None
         row = self._visible(tx, cursor, agent)
         return row.created_at, row.id
+
+
+def _request_to_go_on(provider: PaymentProvider, row: Row, last: Row) -> Request | None:
+    """The request by which a payment goes on now; None where there is none, or where it only takes its time."""
+    if (row.status, last.outcome) == ("pending", "pending") and not provider.capabilities().pending_goes_on:
+        return None
+    return provider.prepare_resume(last.reference)

@@ -33,7 +33,9 @@ class Capabilities:
     `consistent_lookup` says that a look-up that finds nothing after the lease proves that nothing was done. `replay`
     says that the same key with the same request does nothing twice within the key's life, and is answered with what
     became of the first: reconcile may then send an unanswered request again where look-ups prove nothing.
-    `chains` are the chain ids on which it can pay an `eip155` payee (None: any).
+    `chains` are the chain ids on which it can pay an `eip155` payee (None: any). `pending_goes_on` is False where a
+    payment that is pending only takes its time, though one that waits for its customer can be gone on with: see
+    `prepare_resume`.
     """
 
     currencies: frozenset[str] | Literal["any"]
@@ -52,6 +54,7 @@ class Capabilities:
     longest_memo: int = 0
     webhooks: bool = False
     chains: frozenset[int] | None = None
+    pending_goes_on: bool = True
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class PaymentProvider(Protocol):
         """The request by which a payment goes on after its customer acted; None where a look-up does. Pure.
 
         Where there is one, `Pending` with that reference says that the customer acted, and that it is for us to go on:
-        a reconcile does so.
+        a reconcile does so. Unless `Capabilities.pending_goes_on` says that such a payment only takes its time.
         """
         ...
 

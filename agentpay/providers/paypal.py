@@ -19,6 +19,7 @@ takes money: it counts as not sent.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,6 +58,8 @@ from agentpay.providers.paypal_webhooks import Verifier
 if TYPE_CHECKING:
     import paypalrestsdk
 
+logger = logging.getLogger(__name__)
+
 KEY_LIFE: Final = timedelta(hours=6)
 """How long PayPal remembers the request id of an order; that of a refund it remembers for 45 days."""
 
@@ -66,6 +69,7 @@ lease is a quarter longer, for what no time-out measures: the look-up of a name,
 
 _POLLED: Final = timedelta(hours=6)
 _POLL_EVERY: Final = timedelta(minutes=15)
+_POLLED_PAGES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -314,9 +318,26 @@ class PayPalProvider(Plain):
             return ()
         self._polled_at = now
         since = (now - _POLLED).strftime("%Y-%m-%dT%H:%M:%SZ")
-        answer = self._client.events(f"page_size=300&start_time={since}&end_time={now:%Y-%m-%dT%H:%M:%SZ}")
-        told = _good(answer, "list its events").get("events")
-        return list(webhook_events(told if isinstance(told, list) else [], self.account))
+        query = f"page_size=300&start_time={since}&end_time={now:%Y-%m-%dT%H:%M:%SZ}"
+        with self._client.within(self._longest):
+            told = self._told(query)
+        return list(webhook_events(told, self.account))
+
+    def _told(self, query: str | None) -> list[object]:
+        """The pages of a list of events, the newest first. Where a later one is not answered, those before it count."""
+        told: list[object] = []
+        for _ in range(_POLLED_PAGES):
+            if query is None:
+                return told
+            answer = self._client.events(query)
+            if told and not (isinstance(answer, Reply) and answer.good):
+                break
+            page = _good(answer, "list its events")
+            listed = page.get("events")
+            told += listed if isinstance(listed, list) else []
+            query = reading.next_of(page) if listed else None
+        logger.warning("PayPal has more events of the last hours than could be read: the newest were")
+        return told
 
     def refetch_event(self, event_id: str) -> WebhookEvent:
         """An event as PayPal keeps it, by PayPal's id.

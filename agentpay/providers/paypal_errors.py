@@ -48,7 +48,6 @@ DECLINES: Final[Mapping[str, str]] = {
     "NOT_ENABLED_TO_VAULT_PAYMENT_SOURCE": "not_enabled",
     # The order.
     "ORDER_EXPIRED": "order_expired",
-    "ORDER_COMPLETED_OR_VOIDED": "order_voided",
     # What we asked for.
     "INVALID_CURRENCY_CODE": "currency_refused",
     "CURRENCY_NOT_SUPPORTED": "currency_refused",
@@ -110,6 +109,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "CONSENT_NEEDED": "not_approved",
     "ORDER_ALREADY_CAPTURED": "done",
     "ORDER_ALREADY_COMPLETED": "done",
+    "ORDER_COMPLETED_OR_VOIDED": "done",  # the order itself says which of the two
 }
 
 CREDENTIALS: Final = "PayPal refused our credentials: they are wrong, revoked, or of its other environment"

@@ -185,6 +185,16 @@ def page_of(found: Mapping[str, Any]) -> str | None:
     return next((page for page in pages if isinstance(page, str) and page.startswith("https://")), None)
 
 
+def next_of(found: Mapping[str, Any]) -> str | None:
+    """The query by which a list goes on; None where it ends. The address itself is ours to know."""
+    links = found.get("links")
+    for link in links if isinstance(links, list) else []:
+        href = link.get("href") if isinstance(link, Mapping) and link.get("rel") == "next" else None
+        if isinstance(href, str) and href.isascii() and href.isprintable():
+            return href.partition("?")[2] or None
+    return None
+
+
 def _uncaptured(found: Mapping[str, Any], ref: str) -> Outcome:
     status = found.get("status")
     if status == "APPROVED":

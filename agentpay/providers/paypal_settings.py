@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from agentpay.errors import ConfigurationError, ModeMismatch
+from agentpay.errors import ConfigurationError, ModeMismatch, ValidationError
 from agentpay.providers.base import Mode, ReturnUrls
+from agentpay.providers.urls import checked_url
 from agentpay.settings import SourcedSettings
 
 ENDPOINTS: Final[dict[Mode, str]] = {
@@ -48,9 +49,10 @@ class PayPalSettings(SourcedSettings):
     @field_validator("return_url", "cancel_url")
     @classmethod
     def _page(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or len(value) > 2000):
-            raise ValueError("it is the address of a page: https://…")
-        return value
+        try:
+            return None if value is None else checked_url(value, "it")
+        except ValidationError as exc:
+            raise ValueError(exc.message) from None
 
     @property
     def urls(self) -> ReturnUrls | None:

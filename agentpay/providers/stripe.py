@@ -218,6 +218,7 @@ def _capabilities(config: StripeConfig, lease: timedelta) -> Capabilities:
         consistent_lookup=True,
         longest_memo=_LONGEST_MEMO,
         webhooks=bool(config.webhook_secrets),
+        pending_goes_on=False,
     )
 
 

@@ -144,6 +144,10 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType({
 """What each of our codes says. Nothing of what Stripe wrote is passed on."""
 
 
+_PAID_PERHAPS: Final = frozenset({"succeeded", "processing", "requires_capture"})
+"""What an intent that comes with a refusal must not be, for the refusal to say that it is not paid."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What came back instead of an answer: the status (None: none came), and what Stripe's error says."""
@@ -177,6 +181,8 @@ def outcome_of(fault: Fault, reference: str | None = None) -> Outcome:
     if fault.status in (401, 403, 429):  # refused at the door, by the key or for the rate: nothing was done
         return NotSent(fault.evidence)
     if fault.kind == "idempotency_error":  # it says nothing about the request that the key belongs to
+        return Unknown(fault.evidence, reference)
+    if fault.intent_status in _PAID_PERHAPS:  # this request was refused, and an earlier one was not
         return Unknown(fault.evidence, reference)
     if fault.status == 402 and fault.kind == "card_error":
         return _of_card(fault, reference)

@@ -14,10 +14,19 @@ from dataclasses import dataclass
 from agentpay.clock import Clock
 from agentpay.providers import stripe_requests as requests
 from agentpay.providers.base import ReturnUrls, Steps
-from agentpay.providers.outcomes import NotSent, Outcome, RequiresAction, Unknown
+from agentpay.providers.outcomes import Declined, NotSent, Outcome, RequiresAction, Unknown
 from agentpay.providers.stripe_errors import AUTHENTICATION, EXPIRED, NO_METHOD, Fault, declined, outcome_of
 from agentpay.providers.stripe_settings import StripeConfig
-from agentpay.providers.stripe_states import UNFINISHED, is_unpaid, made_by, of_intent, of_page, of_refund, refusal_of
+from agentpay.providers.stripe_states import (
+    UNFINISHED,
+    is_as_asked,
+    is_unpaid,
+    made_by,
+    of_intent,
+    of_page,
+    of_refund,
+    refusal_of,
+)
 from agentpay.providers.stripe_wire import Object, Wire
 
 
@@ -48,11 +57,12 @@ class Flow:
         return self._pay(answer, steps, begun=False)
 
     def resume(self, reference: str, steps: Steps) -> Outcome:
-        """Go on with an intent that was begun and not paid. The first request only marks it, and reads how it
-        stands."""
+        """Go on with an intent that was begun and not paid. The first request only marks it, and reads how it stands:
+        that it was refused, as by another account, which knows no such intent, says nothing of the intent."""
         answer = self.wire.send(steps)
         if isinstance(answer, Fault):
-            return outcome_of(answer, reference)
+            outcome = outcome_of(answer, reference)
+            return Unknown(answer.evidence, reference) if isinstance(outcome, Declined) else outcome
         return self._pay(answer, steps, begun=True)
 
     def page(self, steps: Steps) -> Outcome:
@@ -67,7 +77,7 @@ class Flow:
 
     def _pay(self, intent: Object, steps: Steps, *, begun: bool) -> Outcome:
         """Pay an intent with the saved method. `begun`: it was begun by an earlier call, and may stand otherwise."""
-        if not is_unpaid(intent) or made_by(intent) != "create":
+        if not is_unpaid(intent) or made_by(intent) != "create" or not is_as_asked(intent):
             return of_intent(intent)
         reference, refused = str(intent["id"]), refusal_of(intent)
         if refused == AUTHENTICATION:

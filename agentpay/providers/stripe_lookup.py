@@ -74,14 +74,15 @@ class Lookup:
         return (
             NotFound()
             if self._listed_all(charged, refunds)
-            else NoAnswer("The list of refunds lags behind the charge.")
+            else NoAnswer("The list of refunds lags behind the charge, or the charge cannot be read.")
         )
 
     def _listed_all(self, charged: str, refunds: list[Object]) -> bool:
-        """Whether a list of refunds is all that the charge, read by its id, says was refunded."""
+        """Whether a list of refunds is all that the charge, read by its id, says was refunded. A charge that is not
+        there is another account's, of which no list says anything."""
         intent = self.wire.intent(charged)
         if isinstance(intent, Fault):
-            return intent.status == 404
+            return False
         charge = intent.get("latest_charge") or {}
         counted = sum(int(one["amount"]) for one in refunds if one["status"] not in ("failed", "canceled"))
         return int(charge.get("amount_refunded", 0)) <= counted

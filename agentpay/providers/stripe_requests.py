@@ -14,6 +14,7 @@ from agentpay.errors import ProviderUnsupported
 from agentpay.providers.base import Order, RefundOrder, Request, ReturnUrls, SetupOrder
 from agentpay.providers.stripe_money import to_units
 from agentpay.providers.stripe_settings import StripeConfig
+from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 KEY: Final = "agentpay_key"
 OP: Final = "agentpay_op"
+AMOUNT: Final = "agentpay_amount"
+"""What was asked for, in Stripe's units: what became of it is held against that, whoever changed the object since."""
+
 PAYMENT: Final = "agentpay_payment"
 REFUND: Final = "agentpay_refund"
 SETUP: Final = "agentpay_setup"
@@ -66,7 +70,7 @@ def _intent(order: Order, config: StripeConfig) -> Request:
         "amount": to_units(order.money),
         "currency": order.money.currency.lower(),
         "customer": order.customer,
-        "metadata": _metadata(order, "create"),
+        "metadata": {**_metadata(order, "create"), AMOUNT: _asked(order.money)},
     }
     if config.method_types:
         params["allowed_payment_method_types"] = list(config.method_types)
@@ -91,7 +95,11 @@ def _stablecoin(order: Order, config: StripeConfig) -> Request:
         "allowed_payment_method_types": ["crypto"],
         "payment_method_data": {"type": "crypto"},
         "return_url": config.urls.success,
-        "metadata": {**_metadata(order, "crypto"), "agentpay_method": str(order.method)},
+        "metadata": {
+            **_metadata(order, "crypto"),
+            AMOUNT: _asked(order.money),
+            "agentpay_method": str(order.method),
+        },
     }
     if order.linked:
         params["customer"] = order.customer
@@ -118,6 +126,15 @@ def _transfer(payee: Payee) -> PaymentIntentCreateParamsTransferData | None:
 def _metadata(order: Order, op: str) -> dict[str, str]:
     recurring = {RECURRING: "yes"} if order.recurring else {}
     return {PAYMENT: order.payment_id, OP: op, **recurring}
+
+
+def _asked(money: Money) -> str:
+    return in_units(to_units(money), money.currency.lower())
+
+
+def in_units(units: object, currency: object) -> str:
+    """An amount as our mark has it."""
+    return f"{units} {currency}"
 
 
 def confirm(intent: str, method: str) -> Request:
@@ -233,7 +250,7 @@ def refund(order: RefundOrder, config: StripeConfig) -> Request:
     params: RefundCreateParams = {
         "payment_intent": order.charge_reference,
         "amount": to_units(order.money),
-        "metadata": {REFUND: order.refund_id, PAYMENT: order.payment_id},
+        "metadata": {REFUND: order.refund_id, PAYMENT: order.payment_id, AMOUNT: _asked(order.money)},
     }
     if order.payee.kind == "stripe":
         params["reverse_transfer"] = config.reverse_transfer
@@ -248,6 +265,14 @@ def with_key(request: Request, key: str) -> dict[str, Any]:
     if "payment_intent_data" in params:
         params["payment_intent_data"]["metadata"] = {**params["payment_intent_data"]["metadata"], KEY: key}
     return params
+
+
+def is_answer(request: Request, key: str, answer: Mapping[str, Any]) -> bool:
+    """Whether an answer is about what a request was about: the intent that it named, or else the object that has its
+    key."""
+    if "intent" in request:
+        return bool(answer.get("id") == request["intent"])
+    return (answer.get("metadata") or {}).get(KEY) == key
 
 
 def without_key(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What an object of Stripe's means: its status as an outcome. Pure; a status that no row knows proves nothing."""
+"""What an object of Stripe's means: its status as an outcome. Pure; a status that no row knows proves nothing, nor does
+an object of another amount than the one that was asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from agentpay.providers.outcomes import Declined, Outcome, Pending, RequiresAction, Succeeded, Unknown
 from agentpay.providers.stripe_errors import AUTHENTICATION, NO_METHOD, decline_of, declined
-from agentpay.providers.stripe_requests import OP
+from agentpay.providers.stripe_requests import AMOUNT, OP, in_units
 
 Object = Mapping[str, Any]
 
@@ -18,6 +19,16 @@ _UNPAID: Final = ("requires_payment_method", "requires_confirmation")
 def is_unpaid(intent: Object) -> bool:
     """Whether an intent waits for a method, or for being confirmed with it."""
     return intent["status"] in _UNPAID
+
+
+def is_as_asked(holder: Object) -> bool:
+    """Whether an intent or a refund is of the amount that our mark on it names, and nothing less was captured. Somebody
+    else's, and a page's, which Stripe may show in a currency of the customer's, have no mark."""
+    asked = (holder.get("metadata") or {}).get(AMOUNT)
+    amounts = [holder.get("amount")]
+    if holder["status"] == "succeeded" and "amount_received" in holder:
+        amounts.append(holder["amount_received"])
+    return asked is None or all(asked == in_units(units, holder.get("currency")) for units in amounts)
 
 
 def refusal_of(intent: Object) -> str | None:
@@ -32,14 +43,16 @@ def refusal_of(intent: Object) -> str | None:
 def of_intent(intent: Object) -> Outcome:
     """The outcome that an intent is, for the request that was to pay it."""
     reference, status = str(intent["id"]), intent["status"]
+    if status == "canceled":
+        return _of_canceled(intent)
+    if not is_as_asked(intent):
+        return Unknown("The intent is not of the amount that was asked for.", reference)
     if status == "succeeded":
         return Succeeded(reference)
     if status == "processing":
         return Pending(reference)
     if status == "requires_action":
         return RequiresAction(reference, url=_url(intent), instructions=None if _url(intent) else UNFINISHED)
-    if status == "canceled":
-        return _of_canceled(intent)
     if is_unpaid(intent):
         refused = refusal_of(intent)
         if refused is None or refused == AUTHENTICATION:  # to be confirmed yet, or to be canceled yet: nobody else can
@@ -89,6 +102,8 @@ def intent_id(holder: Object) -> str | None:
 def of_refund(refund: Object) -> Outcome:
     """The outcome that a refund is."""
     reference, status = str(refund["id"]), refund["status"]
+    if not is_as_asked(refund):
+        return Unknown("The refund is not of the amount that was asked for.", reference)
     if status == "succeeded":
         return Succeeded(reference)
     if status in ("pending", "requires_action"):

@@ -24,7 +24,7 @@ from agentpay.providers.outcomes import Pending, Succeeded
 from agentpay.providers.stripe_errors import declined
 from agentpay.providers.stripe_money import from_units
 from agentpay.providers.stripe_requests import KEY, PAYMENT, RECURRING, SETUP
-from agentpay.providers.stripe_states import intent_id, made_by, of_intent, of_page
+from agentpay.providers.stripe_states import intent_id, is_as_asked, made_by, of_intent, of_page
 
 Object = Mapping[str, Any]
 
@@ -179,7 +179,7 @@ _REFUNDS: Final[Mapping[str, RefundStatus]] = MappingProxyType({
 def _refund(refund: Object, _before: Object) -> tuple[News, ...]:
     status, charge = _REFUNDS.get(refund["status"]), intent_id(refund) or refund.get("charge")
     money = from_units(int(refund["amount"]), str(refund["currency"]))
-    if status is None or money is None or charge is None:
+    if status is None or money is None or charge is None or not is_as_asked(refund):
         return ()
     return (RefundNews(str(charge), str(refund["id"]), money, status, key=_metadata(refund, KEY)),)
 

@@ -7,6 +7,8 @@ address of Stripe's in turn, then the answer is waited for.
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,12 +17,12 @@ from typing import Any, Final, cast
 import requests
 import stripe
 import urllib3
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from agentpay.errors import ProviderError
 from agentpay.providers.base import Request, Steps
 from agentpay.providers.stripe_errors import Fault
-from agentpay.providers.stripe_requests import with_key
+from agentpay.providers.stripe_requests import is_answer, with_key
 
 CONNECT_SECONDS: Final = 4.0
 READ_SECONDS: Final = 25.0
@@ -48,11 +50,11 @@ class Timeouts:
 
 
 class Wire:
-    """A client of one account. Safe to share between threads."""
+    """A client of one account. Safe to share between threads, and with processes that are forked off."""
 
     def __init__(self, api_key: str, *, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
         timeouts = timeouts or Timeouts()
-        self._session = _session()
+        self._session = _Session()
         client = stripe.RequestsClient(timeout=(timeouts.connect, timeouts.read), session=self._session)
         addresses = {} if base_url is None else dict.fromkeys(("api", "files", "connect", "meter_events"), base_url)
         self._client = stripe.StripeClient(
@@ -67,9 +69,12 @@ class Wire:
     # -- requests of ours -------------------------------------------------------------------------------------------
 
     def send(self, steps: Steps) -> Object | Fault:
-        """Send the current request with its key, exactly as it was stored."""
+        """Send the current request with its key, exactly as it was stored. An answer about another object is none."""
         key = steps.key
-        return self.post(steps.request, key)
+        answer = self.post(steps.request, key)
+        if isinstance(answer, Fault) or is_answer(steps.request, key, answer):
+            return answer
+        return Fault(200, kind="another_object")
 
     def post(self, request: Request, key: str) -> Object | Fault:
         """Send a request with a key."""
@@ -125,8 +130,8 @@ class Wire:
         return _read(lambda: self._client.v1.customers.retrieve(customer_id, {"expand": expand}))
 
     def methods(self, customer_id: str) -> Object | Fault:
-        """The newest methods of a customer."""
-        return _read(lambda: self._client.v1.customers.payment_methods.list(customer_id, {"limit": 10}))
+        """The newest methods of a customer: a page of them."""
+        return _read(lambda: self._client.v1.customers.payment_methods.list(customer_id, {"limit": _PAGE}))
 
     def balance(self) -> Object | Fault:
         """What the account holds: asked to see that Stripe answers."""
@@ -149,13 +154,28 @@ class Wire:
         return _listed(self._client.v1.refunds.list, {"payment_intent": intent_id})
 
 
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.max_redirects = 0
-    session.auth = _keep_key
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL, max_retries=0))
-    return session
+class _Session(requests.Session):
+    """A session that shares no connection with the process that this one was forked from: each would get the other's
+    answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_redirects = 0
+        self.auth = _keep_key
+        self.adapters, self._pid = _adapters(), os.getpid()
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request, on connections of this process's own."""
+        if self._pid != os.getpid():
+            self.adapters, self._pid = _adapters(), os.getpid()  # at once: other threads may be looking one up
+        return super().send(request, **kwargs)
+
+
+def _adapters() -> OrderedDict[str, BaseAdapter]:
+    schemes = ("https://", "http://")
+    return OrderedDict(
+        (scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL, max_retries=0)) for scheme in schemes
+    )
 
 
 def _keep_key(request: requests.PreparedRequest) -> requests.PreparedRequest:

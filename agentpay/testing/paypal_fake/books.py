@@ -6,9 +6,10 @@ The caller holds one lock around each request.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from agentpay.clock import Clock
 from agentpay.errors import AgentPayError
@@ -44,6 +45,7 @@ class Books:
         self.refunds_as = "COMPLETED"
         self.captured_amount: JSON | None = None
         self.listing_lag = timedelta(0)
+        self.longest_page = 300
         self.refusals: dict[str, str] = {}
 
     def new_id(self, kind: str) -> str:
@@ -306,6 +308,17 @@ class Books:
         self.events.append(event)
         return event
 
+    def listed_events(self, query: Mapping[str, str]) -> JSON:
+        """The events of a time, the newest first, a page of them: the next one is behind a link, where there is one."""
+        earliest, latest = query.get("start_time", ""), query.get("end_time", "9")
+        found = [one for one in reversed(self.events) if earliest <= str(one.get("create_time", earliest)) <= latest]
+        size, begin = min(int(query.get("page_size", "10")), self.longest_page), int(query.get("offset", "0"))
+        listed: JSON = {"events": found[begin : begin + size], "count": len(found[begin : begin + size])}
+        if begin + size < len(found):
+            further = urlencode({**query, "move_to": "next", "offset": begin + size})
+            listed["links"] = [_link("next", f"/v1/notifications/webhooks-events?{further}")]
+        return listed
+
     def _move(self, kind: Any, key: str, reference: str, money: Money) -> None:
         self.movements.append(Movement(kind, key, reference, money))
 
@@ -360,8 +373,3 @@ def _copied(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _copied(one) for name, one in value.items()}
     return [_copied(one) for one in value] if isinstance(value, list) else value
-
-
-def pages(events: list[JSON]) -> Iterator[JSON]:
-    """The events, the newest first."""
-    return reversed(events)

@@ -20,7 +20,7 @@ from agentpay.providers.paypal import PayPalProvider
 from agentpay.providers.paypal_certificates import Certificates
 from agentpay.providers.paypal_ids import request_id
 from agentpay.providers.paypal_webhooks import Verifier
-from agentpay.testing.paypal_fake.books import Books, pages
+from agentpay.testing.paypal_fake.books import Books
 from agentpay.testing.paypal_fake.faults import BEFORE, Fault, How
 from agentpay.testing.paypal_fake.records import JSON, Movement, Received, Refusal, missing
 from agentpay.testing.paypal_fake.signing import Delivery, Signing
@@ -286,7 +286,7 @@ class PayPalFake:
             "subscription": lambda: _found(books.subscriptions, found[0]),
             "webhook": lambda: self._webhook(body),
             "verify": lambda: self._verified(body, raw),
-            "events": lambda: {"events": list(pages(books.events))[: int(query.get("page_size", "10"))]},
+            "events": lambda: books.listed_events(query),
             "event": lambda: _found({one["id"]: one for one in books.events}, found[0]),
         }
         return rules[step]()

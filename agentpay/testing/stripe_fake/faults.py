@@ -9,12 +9,14 @@ from typing import Literal, get_args
 FaultName = Literal[
     "drop_before", "drop_after", "timeout_before", "timeout_after", "late", "500_before", "500_after", "503", "429",
     "409", "401", "403", "html_before", "html_after", "cut_after", "redirect", "odd_after",
+    "other_after",
 ]  # fmt: skip
 """`before`: nothing is done. `after`: it is done, and its answer is lost or spoilt. `late`: it is done after the client
-gave up. `500_after` is what the key answers from then on."""
+gave up. `500_after` is what the key answers from then on. `other_after`: it is done, and the answer is the first of its
+kind that was ever made, which is another one's."""
 
 AFTER: frozenset[str] = frozenset(
-    {"drop_after", "timeout_after", "500_after", "html_after", "cut_after", "odd_after", "late"}
+    {"drop_after", "timeout_after", "500_after", "html_after", "cut_after", "odd_after", "other_after", "late"}
 )
 
 STATUS: dict[str, tuple[int, str, str]] = {

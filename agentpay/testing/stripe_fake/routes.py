@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -101,6 +102,16 @@ class Routes:
         with self.books.lock:
             self.check(op, params)
             return copy.deepcopy(self._ways()[op](about or "", params, key))
+
+    def another(self, answer: Json) -> bytes:
+        """The first object of the kind of an answer: not the one that was asked for, where there were others."""
+        kinds = {
+            "payment_intent": self.books.intents,
+            "refund": self.books.refunds,
+            "checkout.session": self.pages.pages,
+        }
+        with self.books.lock:
+            return json.dumps(next(iter(kinds[answer["object"]].values()))).encode()
 
     def _ways(self) -> dict[str, Callable[[str, Json, str | None], Json]]:
         books, pages = self.books, self.pages

@@ -144,6 +144,8 @@ class Front:
             return Answer(200, b"<html><h1>Welcome</h1></html>", "text/html")
         if fault == "odd_after":
             return Answer(200, b'{"id": "pi_odd", "object": "payment_intent", "status": "a_new_one"}')
+        if fault == "other_after":
+            return Answer(200, self.routes.another(json.loads(answer.body or b"{}")))
         if fault == "cut_after":
             return Answer(answer.status, answer.body, cut=20)
         return answer

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentpay.errors import ModeMismatch, NotSent, PaymentDeclined, ProviderUnsupported
+from agentpay.payments.models import Payment
 from agentpay.payments.queries import PAYMENTS
 from agentpay.testing.paypal_fake.faults import How
 from integration.paypal.conftest import Shop
@@ -121,6 +122,26 @@ def test_a_reconcile_sends_the_same_request_again_where_nobody_lists_it(shop: Sh
     assert (shop.status(lost), shop.moved()) == ("succeeded", 1)
     assert [row.outcome for row in shop.bench.attempts(lost.id)] == ["succeeded"]
     shop.fake.books.listing_lag = timedelta(0)
+
+
+@pytest.mark.parametrize("refused", ["rate_limited", "unauthorized", "refused"])
+def test_a_payout_that_arrived_is_not_made_anew_because_paypal_would_not_take_it_again(
+    shop: Shop, refused: How
+) -> None:
+    """What PayPal refuses at its door now says nothing about the same request a while ago."""
+    shop.fake.fault("payout", "drop_after")
+    lost = shop.charge("ana", "out-1", payee="paypal:ana@example.com")
+    shop.fake.fault("payout", refused, times=2, issue="RATE_LIMIT_REACHED")
+    shop.after_the_lease()
+    shop.bench.manager.reconcile()
+    assert shop.status(lost) == "unknown"
+    assert shop.charge("ana", "out-1", payee="paypal:ana@example.com").replayed
+    made = [one for one in shop.fake.books.payouts.values() if one["items"][0]["sender_batch_id"] in _keys(shop, lost)]
+    assert len(made) == 1
+
+
+def _keys(shop: Shop, payment: Payment) -> list[str]:
+    return [row.provider_key for row in shop.bench.attempts(payment.id)]
 
 
 def test_a_payout_is_followed_to_its_end(shop: Shop) -> None:

@@ -97,6 +97,22 @@ def test_somebody_whom_stripe_does_not_know_gets_a_page(shop: Shop) -> None:
     assert shop.bench.manager.verify_payment(waits.id).status == "succeeded"
 
 
+def test_a_slow_debit_is_looked_at_for_days_and_nothing_is_sent_for_it(shop: Shop) -> None:
+    """A worker reconciles every few seconds; nobody's act is waited for, so that there is nothing to go on with."""
+    shop.linked("ana", "slow")
+    slow = shop.charge("ana")
+    assert slow.status == "pending"
+    sent = len(shop.fake.seen())
+    for _ in range(5):
+        shop.bench.later(minutes=10)
+        shop.bench.manager.reconcile()
+    assert len(shop.fake.seen()) == sent and len(shop.bench.attempts(slow.id)) == 2
+    shop.fake.books.end_intent(str(shop.bench.attempts(slow.id)[-1].reference), paid=True)
+    shop.bench.later(days=1, minutes=10)
+    shop.bench.manager.reconcile()
+    assert shop.bench.manager.get_payment(slow.id).status == "succeeded" and shop.moved() == 500
+
+
 @on_sqlite
 @pytest.mark.parametrize("op", ["create", "confirm"])
 @pytest.mark.parametrize("fault", FAULTS)

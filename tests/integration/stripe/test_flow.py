@@ -32,7 +32,8 @@ def test_a_saved_card_is_charged_without_its_customer(fake: StripeFake, provider
     assert isinstance(done.outcome, Succeeded) and done.names == ["charge", "confirm"]
     (intent,) = fake.books.intents.values()
     assert (intent["amount"], intent["currency"], intent["description"]) == (2000, "usd", "Order 7")
-    assert intent["metadata"] == {"agentpay_payment": "pay_1", "agentpay_op": "create", "agentpay_key": "key-1"}
+    marks = {"agentpay_payment": "pay_1", "agentpay_op": "create", "agentpay_amount": "2000 usd"}
+    assert intent["metadata"] == {**marks, "agentpay_key": "key-1"}
     assert [(one.kind, one.units, one.key) for one in fake.effects()] == [("charge", 2000, "key-2")]
 
 
@@ -100,6 +101,13 @@ def test_only_the_kinds_that_are_wanted_are_charged(fake: StripeFake, make_provi
     done = charge(provider, order(fake.customer(kind="sepa_debit")))
     assert isinstance(done.outcome, Declined) and done.outcome.code == "no_saved_method"
     assert isinstance(charge(provider, order(fake.customer()), "card").outcome, Succeeded)
+
+
+def test_a_good_method_is_found_behind_many_that_cannot_be_used(fake: StripeFake, provider: StripeProvider) -> None:
+    customer = fake.customer()
+    for _ in range(12):
+        fake.books.add_method(customer, year=2025, month=12)
+    assert isinstance(charge(provider, order(customer)).outcome, Succeeded)
 
 
 def test_a_slow_method_is_pending_until_it_comes_to_its_end(fake: StripeFake, provider: StripeProvider) -> None:

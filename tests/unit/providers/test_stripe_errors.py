@@ -45,6 +45,9 @@ UNKNOWN = [
     replace(CARD, code="a_code_of_tomorrow"),
     replace(CARD, decline_code="a_code_of_tomorrow", intent_status="succeeded"),
     replace(CARD, kind="api_error", decline_code="stolen_card"),
+    *(replace(CARD, decline_code="stolen_card", intent_status=paid) for paid in ("succeeded", "processing")),
+    replace(INVALID, code="payment_method_currency_mismatch", intent_status="processing"),  # by an earlier confirmation
+    replace(INVALID, code="amount_too_small", intent_status="requires_capture"),
     INVALID,
     replace(INVALID, code="a_code_of_tomorrow"),
     replace(INVALID, code="payment_intent_unexpected_state"),

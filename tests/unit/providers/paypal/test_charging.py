@@ -62,6 +62,22 @@ def test_a_capture_that_lost_a_race_answers_what_won_it(fake: PayPalFake, provid
     assert [one.reference for one in fake.movements()].count(outcome.reference.partition(":")[2]) == 1
 
 
+def test_an_order_that_is_completed_or_voided_is_looked_at_before_it_is_called_unpaid(
+    fake: PayPalFake, provider: PayPalProvider
+) -> None:
+    """PayPal has one word for both: by it alone a payment that somebody captured meanwhile would count as declined."""
+    order = ordered(provider)
+    fake.approve(order)
+    fake.fault("capture", "refused", issue="ORDER_COMPLETED_OR_VOIDED")
+    fake.script = lambda point, step, _: (
+        _captured_meanwhile(fake, order) if (point, step) == ("before_answer", "order") else None
+    )
+    outcome = Caller(provider).resume(f"order:{order}").outcome
+    fake.script = None
+    assert isinstance(outcome, Succeeded)
+    assert [one.reference for one in fake.movements()].count(outcome.reference.partition(":")[2]) == 1
+
+
 def _captured_meanwhile(fake: PayPalFake, order: str) -> None:
     if fake.books.orders[order]["status"] == "APPROVED":
         fake.books.capture_order(order)

@@ -54,6 +54,10 @@ def test_the_file_of_the_project_names_the_factory() -> None:
         ({"webhook_id": "../x"}, "PAYPAL_WEBHOOK_ID"),
         ({"webhook_verification": "none"}, "PAYPAL_WEBHOOK_VERIFICATION"),
         ({"return_url": "javascript:x", "cancel_url": "https://b.example"}, "PAYPAL_RETURN_URL"),
+        *(
+            ({"return_url": wrong, "cancel_url": "https://b.example"}, "PAYPAL_RETURN_URL")
+            for wrong in ("https:/a.example", "https://", "https://u:p@a.example", "https://a.example/ b", "http://a.b")
+        ),  # PayPal would refuse each charge for good instead
         ({"return_url": "https://a.example"}, "PAYPAL_RETURN_URL and PAYPAL_CANCEL_URL"),
         ({"timeout": 0}, "PAYPAL_TIMEOUT"),
     ],

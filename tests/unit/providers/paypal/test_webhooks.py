@@ -262,6 +262,41 @@ def test_where_the_certificate_cannot_be_fetched_the_webhook_comes_again(fake: P
         told(provider, fake.delivered(EVENT))
 
 
+def test_no_event_is_left_out_because_there_are_many(fake: PayPalFake, provider: PayPalProvider) -> None:
+    """Nobody took webhooks for hours, and what is older than the first page is told by nothing else."""
+    told_by_nothing_else = fake.books.tell("PAYMENT.PAYOUTS-ITEM.SUCCEEDED", {})
+    for _ in range(7):
+        fake.books.tell("PAYMENT.SOMETHING.NEW", {})
+    fake.books.longest_page = 3
+    read = [event.id for event in provider.poll(fake.clock.now())]
+    fake.books.longest_page = 300
+    assert told_by_nothing_else["id"] in read and len(read) == len(set(read))
+
+
+def test_a_page_of_events_that_is_not_answered_takes_none_of_those_before_it_away(
+    fake: PayPalFake, provider: PayPalProvider
+) -> None:
+    newest = [fake.books.tell("PAYMENT.SOMETHING.NEW", {}) for _ in range(3)][-1]
+    fake.books.longest_page = 1
+    fake.script = lambda point, step, _: _out_of_order(fake) if (point, step) == ("before_answer", "events") else None
+    read = [event.id for event in provider.poll(fake.clock.now())]
+    fake.script, fake.books.longest_page = None, 300
+    assert read == [newest["id"]]
+
+
+def _out_of_order(fake: PayPalFake) -> None:
+    fake.fault("events", "error_before")
+
+
+def test_a_list_of_events_without_end_is_given_up(fake: PayPalFake, provider: PayPalProvider) -> None:
+    for _ in range(60):
+        fake.books.tell("PAYMENT.SOMETHING.NEW", {})
+    fake.books.longest_page, known = 1, len(fake.received)
+    read = provider.poll(fake.clock.now())
+    fake.books.longest_page = 300
+    assert read and len(fake.received) - known <= 60
+
+
 def test_events_are_polled_and_fetched_again_as_paypal_keeps_them(fake: PayPalFake, provider: PayPalProvider) -> None:
     fake.books.events.append({"id": "WH-NONSENSE"})
     kept = fake.books.tell("PAYMENT.SOMETHING.NEW", {})
