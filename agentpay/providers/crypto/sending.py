@@ -159,6 +159,7 @@ class Sender:
             return stored[-1]
         call = TransferCall(row.token, row.recipient, int(row.units))
         try:
+            self._check_wallet(row)
             quote = self.quote(call)
             unsigned = Unsigned(self._config.chain, int(row.nonce), call, quote.gas, quote.max_fee, quote.tip)
             tx_hash, raw = signed(self._signer, unsigned)
@@ -309,7 +310,7 @@ class Sender:
 
         Raises:
             ProviderError: the fees would exceed the operator's bound, or the chain cannot be asked.
-            ProviderUnsupported: there is no transfer to speed up.
+            ProviderUnsupported: there is no transfer to speed up, or it is from another wallet than this one.
         """
         row = self._books.read(lambda tx: _row_of(tx, reference))
         if row is None or row.nonce is None or row.state not in ("signed", "sent"):
@@ -326,7 +327,11 @@ class Sender:
 
     def _replacement(self, row: Row) -> str:
         """The signed bytes of the same transfer with an eighth more fees at the least, stored."""
-        old = self._books.read(lambda tx: queries.raws(tx, row.id))[-1]
+        self._check_wallet(row)
+        stored = self._books.read(lambda tx: queries.raws(tx, row.id))
+        if not stored:
+            raise ProviderUnsupported("It was never signed: there is nothing that could be replaced.")
+        old = stored[-1]
         call = TransferCall(row.token, row.recipient, int(row.units))
         try:
             max_fee, tip = self._rpc.on_one(self._floor(), lambda view: self._fees(view, old.gas))
@@ -343,8 +348,16 @@ class Sender:
             )
         unsigned = Unsigned(self._config.chain, int(row.nonce), call, old.gas, max_fee, tip)
         tx_hash, raw = signed(self._signer, unsigned)
-        stored = self._books.write(lambda tx: _store_raw(tx, row.id, unsigned, tx_hash, raw, after=old.number))
-        return str(stored.raw)
+        newest = self._books.write(lambda tx: _store_raw(tx, row.id, unsigned, tx_hash, raw, after=old.number))
+        return str(newest.raw)
+
+    def _check_wallet(self, row: Row) -> None:
+        """A nonce is one wallet's: the same transfer signed by another one is another transfer, and both are mined."""
+        if row.sender != self._signer.address:
+            raise ProviderUnsupported(
+                f"The transfer is from {row.sender}, and the wallet is {self._signer.address} now; nothing was signed.",
+                next_step=f"Configure the key of {row.sender} to sign for it, or wait until the chain shows it.",
+            )
 
     def watch(self, limit: int = 200) -> None:
         """Look at the transfers that are under way; what becomes final is kept as news."""

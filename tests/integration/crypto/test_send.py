@@ -20,7 +20,7 @@ from agentpay.providers.events import AttemptNews
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Succeeded, Unknown
 from agentpay.storage.types import table
 from agentpay.testing import RecordingSteps
-from agentpay.testing.chain import CHAIN, LocalChain
+from agentpay.testing.chain import CHAIN, LocalChain, TestToken
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF, Payee
 from integration.crypto.conftest import MakeTill
@@ -324,6 +324,39 @@ def test_the_gas_cap_holds_for_a_replacement_too(make_till: MakeTill, chain: Loc
         with pytest.raises(ProviderError, match="CRYPTO_MAX_GAS"):
             poor.speed_up(sent.reference)
         assert len(rows(till, ChainRawRow)) == 1
+
+
+def test_another_wallet_never_replaces_a_transfer(make_till: MakeTill, chain: LocalChain, usdt: TestToken) -> None:
+    """After a change of keys the same nonce is another transaction's: both would be mined, and the payee paid twice."""
+    till = make_till()
+    chain.pay(usdt, chain.account(2), "100")
+    while chain.eth.get_transaction_count(chain.account(2)) < chain_nonce(chain):
+        chain.pay(usdt, chain.account(8), "0.01", sender=2)
+    other = till.new(private_key=chain.key(2))
+    with chain.automine_off():
+        sent = till.send("7.00")
+        with pytest.raises(ProviderUnsupported, match=chain.account(WALLET)):
+            other.speed_up(sent.reference)
+    chain.mine()
+    assert len(rows(till, ChainRawRow)) == 1
+    assert till.look(sent, provider=other) == Succeeded(sent.hash), "it is looked at all the same"
+    assert paid(till) == PAID
+
+
+def test_what_was_never_signed_is_not_replaced(till: Till) -> None:
+    (row,) = reserved(till)
+    with pytest.raises(ProviderUnsupported, match="never signed"):
+        till.provider.speed_up(Reference(row.key, "charge", "charge", {}))
+    assert rows(till, ChainRawRow) == []
+
+
+def reserved(till: Till) -> list[sa.Row]:  # type: ignore[type-arg]
+    """A transfer whose process died between its nonce and its signature."""
+    values = {"id": "snd_1", "key": "k", "request_hash": "h", "kind": "charge", "subject_id": "pay_1", "chain": CHAIN}
+    values |= {"sender": till.chain.account(WALLET), "nonce": 99, "token": till.usdt.address, "units": str(PAID)}
+    values |= {"recipient": till.chain.account(5), "state": "signed", "created_at": till.now()}
+    till.provider._books.write(lambda tx: queries.insert_send(tx, **values))
+    return rows(till)
 
 
 def test_what_is_final_is_not_replaced(till: Till) -> None:
