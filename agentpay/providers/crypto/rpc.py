@@ -216,6 +216,11 @@ class View:
         """Whether the endpoint knows the transaction at all."""
         return self._endpoint.ask(lambda eth: _or_none(lambda: eth.get_transaction(tx_hash))) is not None
 
+    def in_block(self, tx_hash: str) -> bool:
+        """Whether the endpoint says that the transaction is in some block."""
+        found = self._endpoint.ask(lambda eth: _or_none(lambda: eth.get_transaction(tx_hash)["blockNumber"]))
+        return found is not None
+
     def nonces_used(self, address: str, block: int | Literal["pending"]) -> int:
         """How many transactions an address had sent by a block, or with those that wait."""
         return self._endpoint.ask(lambda eth: int(eth.get_transaction_count(address, block)))

@@ -266,7 +266,14 @@ class Sender:
         def look(one: Endpoint) -> Shown:
             view = self._rpc.view(one, floor)
             config = self._config
-            return shown_by(view, outgoing, confirmations=config.confirmations, now=now, stuck_after=config.stuck_after)
+            return shown_by(
+                view,
+                outgoing,
+                confirmations=config.confirmations,
+                overlap=config.overlap,
+                now=now,
+                stuck_after=config.stuck_after,
+            )
 
         return combined(self._rpc.on_all(look))
 

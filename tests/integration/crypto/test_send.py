@@ -222,15 +222,21 @@ def test_a_transfer_in_the_pool_is_pending_and_then_stuck_which_is_unknown(make_
     assert till.look(sent) == Succeeded(sent.hash)
 
 
-def test_another_transaction_that_took_the_nonce_proves_it_only_with_confirmations(
+SETTLED = 2 + 64
+"""Confirmations, and as many blocks more as a reorganisation is looked for."""
+
+
+def test_another_transaction_that_took_the_nonce_proves_it_only_when_it_is_settled(
     make_till: MakeTill, chain: LocalChain
 ) -> None:
     with served(chain) as server:
         till = make_till(endpoints=[server.endpoint()])
         sent = swallowed(till, server)
         chain.pay(till.usdt, chain.account(8), "1.00", sender=WALLET)  # the same nonce, from elsewhere
-        assert "not confirmed yet" in evidence(till.look(sent))
-        chain.mine(2)
+        assert "not settled yet" in evidence(till.look(sent))
+        chain.mine(SETTLED - 2)
+        assert "not settled yet" in evidence(till.look(sent))
+        chain.mine()
         became = till.look(sent)
         assert isinstance(became, Declined) and became.code == "replaced"
 
@@ -241,9 +247,35 @@ def test_one_endpoint_that_is_silent_keeps_a_lost_nonce_unproved(make_till: Make
         second.fault = swallow
         sent = swallowed(till, server)
         chain.pay(till.usdt, chain.account(8), "1.00", sender=WALLET)
-        chain.mine(3)
+        chain.mine(SETTLED)
         second.fault = lambda _method: (500, b"")
         assert isinstance(till.look(sent), NoAnswer)
+
+
+NOTHING = b'{"jsonrpc": "2.0", "id": 0, "result": null}'
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "depth"),
+    [
+        ({"eth_getTransactionReceipt"}, SETTLED),
+        ({"eth_getTransactionReceipt", "eth_getTransactionByHash"}, SETTLED - 2),
+    ],
+    ids=["keeps no receipts", "lags behind"],
+)
+def test_a_receipt_that_is_missing_is_no_proof_that_another_took_the_nonce(
+    make_till: MakeTill, chain: LocalChain, forgotten: set[str], depth: int
+) -> None:
+    """An endpoint without receipts, or with a machine among many that lags: the transfer was mined, and whoever takes
+    it for declined pays twice."""
+    with served(chain) as server:
+        till = make_till(endpoints=[server.endpoint()])
+        sent = till.send("7.00")
+        chain.mine(depth)
+        server.fault = lambda method: (200, NOTHING) if method in forgotten else None
+        assert isinstance(till.look(sent), Unknown)
+        server.fault = lambda _method: None
+        assert till.look(sent) == Succeeded(sent.hash)
 
 
 def swallow(method: str) -> tuple[int, bytes] | None:
