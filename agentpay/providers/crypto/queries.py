@@ -90,6 +90,11 @@ def addresses(tx: Tx, chain: int) -> list[str]:
     return sorted(tx.execute(sa.select(_D.address).where(_D.chain == chain).distinct()).scalars())
 
 
+def tokens_of(tx: Tx, chain: int) -> list[str]:
+    """Every token that a deposit was ever asked in."""
+    return sorted(tx.execute(sa.select(_D.token).where(_D.chain == chain).distinct()).scalars())
+
+
 def deposit_of(tx: Tx, chain: int, address: str, token: str, units: str) -> Row | None:
     """The deposit that a transfer is for: that of its address; where many share one, that of its amount."""
     mine = (_D.chain == chain, _D.address == address)

@@ -37,6 +37,7 @@ class Asked:
 
     floor: int
     first: int | None
+    tokens: tuple[str, ...]
     recipients: tuple[str, ...]
     known: tuple[Row, ...]
 
@@ -84,14 +85,20 @@ class Watcher:
     def _asked(self, tx: Tx) -> Asked:
         chain = self._config.chain
         row = queries.cursor(tx, chain)
-        watched = set(queries.addresses(tx, chain))
+        recipients = set(queries.addresses(tx, chain))
         if self._config.deposit_address is not None:
-            watched.add(self._config.deposit_address)
+            recipients.add(self._config.deposit_address)
+        tokens = {token.address for token in self._config.tokens} | set(queries.tokens_of(tx, chain))
+        watched = tuple(sorted(tokens)), tuple(sorted(recipients))
         if row is None:
-            return Asked(0, None, tuple(sorted(watched)), ())
+            return Asked(0, None, *watched, ())
         first = max(int(row.start) + 1, int(row.scanned) - self._reach)
-        known = tuple(queries.transfers_since(tx, chain, first))
-        return Asked(int(row.head), first, tuple(sorted(watched)), known)
+        known = tuple(
+            one
+            for one in queries.transfers_since(tx, chain, first)
+            if one.token in tokens and one.recipient in recipients  # what is not asked for any more is not missing
+        )
+        return Asked(int(row.head), first, *watched, known)
 
     @property
     def _reach(self) -> int:
@@ -102,7 +109,7 @@ class Watcher:
         config, head = self._config, view.head
         first = head.number + 1 if asked.first is None else asked.first
         last = min(head.number, first + config.log_range * _RANGES)
-        logs = self._logs(view, asked.recipients, first, last)
+        logs = self._logs(view, asked, first, last)
         for log in logs:
             if view.block(log.block_number).hash != log.block_hash:
                 raise ChainFault("bad_answer", "a log is of a block that is not on the chain")
@@ -116,13 +123,13 @@ class Watcher:
             gone=self._gone(view, asked.known, logs, last),
         )
 
-    def _logs(self, view: View, recipients: Sequence[str], first: int, last: int) -> list[Log]:
-        tokens = [token.address for token in self._config.tokens]
+    def _logs(self, view: View, asked: Asked, first: int, last: int) -> list[Log]:
+        recipients = asked.recipients
         found: list[Log] = []
         for begin in range(first, last + 1, self._config.log_range):
             end = min(last, begin + self._config.log_range - 1)
             for start in range(0, len(recipients), _RECIPIENTS):
-                found += view.logs(tokens, recipients[start : start + _RECIPIENTS], begin, end)
+                found += view.logs(asked.tokens, recipients[start : start + _RECIPIENTS], begin, end)
         return [log for log in found if log.units > 0]  # a transfer of nothing is only meant to be seen
 
     def _sight(self, view: View, last: int) -> Sight:

@@ -368,6 +368,35 @@ def test_base_units_of_18_decimals_survive_storage(make_till: MakeTill, chain: L
     assert [one for one in till.news() if isinstance(one, StrayNews)] == [], "less than our money can say"
 
 
+def test_a_token_that_is_configured_no_more_is_still_watched_where_somebody_was_asked_to_pay_in_it(
+    make_till: MakeTill, chain: LocalChain, usdt: TestToken
+) -> None:
+    """And the transfer that came in it before is not missed, which would make every answer one not to be believed."""
+    usdc = chain.token("USDC")
+    till = make_till(tokens=[usdt, usdc])
+    made = till.deposit("10.00", "USDC")
+    chain.pay(usdc, made.uri[0], "4.00")
+    assert isinstance(till.look(made), RequiresAction)
+    fewer = till.new(tokens=[usdt])
+    assert isinstance(till.deposit("1.00", provider=fewer).outcome, RequiresAction)
+    chain.pay(usdc, made.uri[0], "6.00")
+    chain.mine()
+    assert succeeded(till.look(made, provider=fewer))
+
+
+def test_a_token_that_nobody_was_asked_to_pay_in_can_be_taken_out(
+    make_till: MakeTill, chain: LocalChain, usdt: TestToken
+) -> None:
+    usdc = chain.token("USDC")
+    till = make_till(tokens=[usdt, usdc])
+    made = till.deposit("10.00")
+    chain.pay(usdc, made.uri[0], "4.00")
+    till.look(made)
+    fewer = till.new(tokens=[usdt])
+    till.pay(made, "10.00", mine=1)
+    assert succeeded(till.look(made, provider=fewer))
+
+
 def test_a_restart_goes_on_where_the_books_are(till: Till) -> None:
     made = till.deposit("10.00")
     till.pay(made, "10.00", mine=2)
