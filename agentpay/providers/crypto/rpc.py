@@ -38,6 +38,9 @@ FaultKind = Literal["unreachable", "rate_limited", "bad_answer", "behind", "wron
 _LARGEST_ANSWER: Final = 32 * 1024 * 1024
 _REST_SECONDS: Final = 30.0
 _LIMIT_CODES: Final = frozenset({-32005, -32097, -32029, 429})
+_TOO_MUCH: Final = ("block range", "results", "response size")
+_TOO_MUCH_STATUS: Final = frozenset({http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""By what endpoints say that fewer blocks of logs are to be asked for."""
 
 
 class ChainFault(Exception):
@@ -114,7 +117,7 @@ class QuietProvider(JSONBaseProvider):
             exc.close()
         if status == http.HTTPStatus.TOO_MANY_REQUESTS:
             raise ChainFault("rate_limited", "it asks us to wait (status 429)")
-        raise ChainFault("unreachable", f"status {status}")
+        raise ChainFault("refused" if status in _TOO_MUCH_STATUS else "unreachable", f"status {status}")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -165,7 +168,8 @@ class Endpoint:
 def _kind_of(exc: Web3RPCError) -> FaultKind:
     error: object = (exc.rpc_response or {}).get("error")
     code = error.get("code") if isinstance(error, dict) else None
-    return "rate_limited" if code in _LIMIT_CODES else "refused"
+    too_much = any(word in _short(exc).lower() for word in _TOO_MUCH)  # some say it by the code for too many requests
+    return "rate_limited" if code in _LIMIT_CODES and not too_much else "refused"
 
 
 def _short(exc: Exception) -> str:

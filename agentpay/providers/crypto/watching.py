@@ -106,10 +106,9 @@ class Watcher:
         return self._config.overlap + self._config.confirmations
 
     def _look(self, view: View, asked: Asked) -> Snapshot:
-        config, head = self._config, view.head
+        head = view.head
         first = head.number + 1 if asked.first is None else asked.first
-        last = min(head.number, first + config.log_range * _RANGES)
-        logs = self._logs(view, asked, first, last)
+        logs, last = self._logs(view, asked, first)
         for log in logs:
             if view.block(log.block_number).hash != log.block_hash:
                 raise ChainFault("bad_answer", "a log is of a block that is not on the chain")
@@ -123,14 +122,28 @@ class Watcher:
             gone=self._gone(view, asked.known, logs, last),
         )
 
-    def _logs(self, view: View, asked: Asked, first: int, last: int) -> list[Log]:
-        recipients = asked.recipients
+    def _logs(self, view: View, asked: Asked, first: int) -> tuple[list[Log], int]:
+        """The logs from a block on, and how far they go. Endpoints want ranges of different sizes, and say so only by
+        refusing: then half as many blocks are asked for. What is read is always more than what is read again."""
+        found, begin, size, ranges = list[Log](), first, self._config.log_range, 0
+        while begin <= view.head.number and (ranges < _RANGES or begin <= first + self._reach + 1):
+            end = min(view.head.number, begin + size - 1)
+            try:
+                found += self._range(view, asked, begin, end)
+            except ChainFault as fault:
+                if fault.kind != "refused" or begin == end:
+                    raise
+                size = (end - begin + 1) // 2
+                continue
+            begin, ranges = end + 1, ranges + 1
+        some = [log for log in found if log.units > 0]  # a transfer of nothing is only meant to be seen
+        return some, begin - 1
+
+    def _range(self, view: View, asked: Asked, begin: int, end: int) -> list[Log]:
         found: list[Log] = []
-        for begin in range(first, last + 1, self._config.log_range):
-            end = min(last, begin + self._config.log_range - 1)
-            for start in range(0, len(recipients), _RECIPIENTS):
-                found += view.logs(asked.tokens, recipients[start : start + _RECIPIENTS], begin, end)
-        return [log for log in found if log.units > 0]  # a transfer of nothing is only meant to be seen
+        for start in range(0, len(asked.recipients), _RECIPIENTS):
+            found += view.logs(asked.tokens, asked.recipients[start : start + _RECIPIENTS], begin, end)
+        return found
 
     def _sight(self, view: View, last: int) -> Sight:
         confirmed = min(view.head.number - self._config.confirmations + 1, last)

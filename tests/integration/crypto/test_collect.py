@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -435,6 +437,40 @@ def test_logs_that_an_endpoint_leaves_out_are_found_later_and_its_silence_takes_
         asked = till.deposit("1.00").outcome
         assert isinstance(asked, NotSent) and "missing from the same block" in asked.evidence
         assert [type(one) for one in till.news()] == [AttemptNews]
+
+
+def error(code: int, message: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": message}}).encode()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (200, error(-32602, "eth_getLogs is limited to a 10 range")),
+        (200, error(-32005, "query returned more than 10000 results")),
+        (400, b"{}"),
+        (413, b""),
+    ],
+    ids=str,
+)
+def test_an_endpoint_that_wants_small_ranges_is_read_to_the_end_after_a_long_absence(
+    make_till: MakeTill, chain: LocalChain, refusal: tuple[int, bytes]
+) -> None:
+    with served(chain) as server:
+        till = make_till(endpoints=[server.endpoint(timeout=5)], confirmations=1)
+        made = till.deposit("10.00")
+        chain.mine(330)  # nobody looked meanwhile
+        till.pay(made, "10.00")
+        server.refuse = lambda method, asked: refusal if method == "eth_getLogs" and blocks(asked[0]) > 10 else None
+        for _ in range(4):
+            assert not isinstance(till.look(made), NoAnswer)
+        assert succeeded(till.look(made))
+        asked = [parameters[0] for method, parameters in server.asked if method == "eth_getLogs"]
+        assert len(asked) < 150, "what is too much is learned once a look"
+
+
+def blocks(asked: Mapping[str, str]) -> int:
+    return int(asked["toBlock"], 16) - int(asked["fromBlock"], 16) + 1
 
 
 def test_a_log_of_a_block_that_is_not_on_the_chain_credits_nothing(make_till: MakeTill, chain: LocalChain) -> None:
