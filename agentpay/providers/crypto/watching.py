@@ -44,7 +44,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one endpoint showed: its head, the blocks from `first` to `last`, and which known transfers are gone."""
+    """What one endpoint showed: its head, the blocks from `first` to `last`, and which transfers that count are gone;
+    `known` are those that counted when it was asked."""
 
     head: Head
     first: int
@@ -52,6 +53,7 @@ class Snapshot:
     sight: Sight
     logs: tuple[Log, ...]
     times: Mapping[int, datetime]
+    known: frozenset[str]
     gone: tuple[str, ...]
 
 
@@ -93,12 +95,7 @@ class Watcher:
         if row is None:
             return Asked(0, None, *watched, ())
         first = max(int(row.start) + 1, int(row.scanned) - self._reach)
-        known = tuple(
-            one
-            for one in queries.transfers_since(tx, chain, first)
-            if one.token in tokens and one.recipient in recipients  # what is not asked for any more is not missing
-        )
-        return Asked(int(row.head), first, *watched, known)
+        return Asked(int(row.head), first, *watched, tuple(queries.transfers_since(tx, chain, first)))
 
     @property
     def _reach(self) -> int:
@@ -119,7 +116,8 @@ class Watcher:
             sight=self._sight(view, last),
             logs=tuple(logs),
             times={log.block_number: view.block(log.block_number).at for log in logs},
-            gone=self._gone(view, asked.known, logs, last),
+            known=frozenset(row.id for row in asked.known if row.canonical),
+            gone=self._gone(view, asked, logs, last),
         )
 
     def _logs(self, view: View, asked: Asked, first: int) -> tuple[list[Log], int]:
@@ -149,14 +147,16 @@ class Watcher:
         confirmed = min(view.head.number - self._config.confirmations + 1, last)
         return Sight(confirmed, view.block(max(0, confirmed)).at)
 
-    def _gone(self, view: View, known: Sequence[Row], logs: Sequence[Log], last: int) -> tuple[str, ...]:
+    def _gone(self, view: View, asked: Asked, logs: Sequence[Log], last: int) -> tuple[str, ...]:
         """The known transfers whose block is not on the chain. One that is missing from a block that is makes the
         whole answer one that cannot be believed."""
         there = {transfer_id(self._config.chain, log) for log in logs}
         gone = []
-        for row in known:
+        for row in asked.known:
             if not row.canonical or row.id in there or row.block_number > last:
                 continue
+            if row.token not in asked.tokens or row.recipient not in asked.recipients:
+                continue  # its logs are not asked for any more
             if view.block(row.block_number).hash == row.block_hash:
                 raise ChainFault("bad_answer", "a log that was there before is missing from the same block")
             gone.append(row.id)
@@ -171,6 +171,8 @@ class Watcher:
         assert row is not None
         if row.head > head.number or row.scanned > snapshot.last:
             return  # another process has seen more meanwhile
+        if self._overtaken(tx, snapshot):
+            return  # or on other blocks: the next look is held against what it entered
         now = tx.now()
         for log in snapshot.logs:
             self._enter(tx, log, snapshot.times[log.block_number], now)
@@ -181,6 +183,13 @@ class Watcher:
         for transfer in queries.unmatched_since(tx, chain, snapshot.first):
             _judge_unmatched(tx, transfer, snapshot.sight, now)
         queries.free_slots(tx, chain, now - COOLING)
+
+    def _overtaken(self, tx: Tx, snapshot: Snapshot) -> bool:
+        """Whether a transfer counts by now that this look neither knew nor saw: it cannot tell whether it should."""
+        chain = self._config.chain
+        seen = snapshot.known | {transfer_id(chain, log) for log in snapshot.logs}
+        rows = queries.transfers_since(tx, chain, snapshot.first)
+        return any(row.canonical and row.block_number <= snapshot.last and row.id not in seen for row in rows)
 
     def _enter(self, tx: Tx, log: Log, at: datetime, now: datetime) -> None:
         chain = self._config.chain

@@ -308,6 +308,37 @@ def test_a_reorganisation_after_success_takes_it_back_as_its_own_record_and_it_m
     assert (restored.status, restored.reference) == ("restored", reversed_.reference)
 
 
+@pytest.mark.parametrize(("amount", "again"), [("5.00", True), ("10.00", False)], ids=["in another block", "nowhere"])
+def test_what_another_process_saw_meanwhile_on_blocks_that_are_gone_does_not_count(
+    make_till: MakeTill, chain: LocalChain, database: str, amount: str, *, again: bool
+) -> None:
+    """A slow look knows the books as they were before it, and the chain as it is after: a transfer that was entered in
+    between, in a block that was taken back, must not count beside itself in its new block, nor alone."""
+    with served(chain) as server:
+        till = make_till(database)
+        made = till.deposit("10.00")
+        slow = till.new(endpoints=[server.endpoint(timeout=10)])
+        done = list[bool]()
+
+        def meanwhile(method: str, _parameters: object) -> None:
+            if method != "eth_getBlockByNumber" or done:
+                return
+            done.append(True)
+            with chain.replaced_blocks(longer=1):
+                till.pay(made, amount)
+                till.look(made)
+            if again:
+                till.pay(made, amount)
+            chain.mine(3)
+
+        server.refuse = meanwhile
+        till.look(made, provider=slow)
+        assert done, "the other process came in between"
+        assert isinstance(till.look(made, provider=slow), RequiresAction)
+        assert till.strays() == []
+        assert till.news() == []
+
+
 def test_the_news_are_told_again_until_a_day_has_passed_with_the_same_ids(till: Till) -> None:
     made = till.deposit("10.00")
     till.pay(made, "10.00", mine=2)
