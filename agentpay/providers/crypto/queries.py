@@ -54,9 +54,9 @@ def deposit_by_key(tx: Tx, key: str) -> Row | None:
     return tx.first(sa.select(_DEPOSITS).where(_D.key == key))
 
 
-def deposit(tx: Tx, deposit_id: str) -> Row | None:
+def deposit(tx: Tx, deposit_id: str, *, lock: bool = False) -> Row | None:
     """A deposit."""
-    return tx.first(sa.select(_DEPOSITS).where(_D.id == deposit_id))
+    return _one(tx, sa.select(_DEPOSITS).where(_D.id == deposit_id), lock)
 
 
 def update_deposit(tx: Tx, deposit_id: str, **values: Any) -> None:

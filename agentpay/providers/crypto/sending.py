@@ -417,9 +417,11 @@ def _store_raw(tx: Tx, send_id: str, unsigned: Unsigned, tx_hash: str, raw: str,
 
 def _check_refund(tx: Tx, outflow: Outflow) -> None:
     """Hold a refund against what its charge brought in, with all other refunds of it."""
-    deposit = queries.deposit(tx, str(outflow.charge_id))
+    deposit = queries.deposit(tx, str(outflow.charge_id), lock=True)
     if deposit is None or deposit.token != outflow.call.token:
         raise _Declined("charge_unknown", "There is no deposit that this could be a refund of.")
+    if deposit.state == "reversed":
+        raise _Refused("The block of the deposit is no longer on the chain: there is nothing to give back.")
     gone = sum(int(row.units) for row in queries.refunds_of(tx, deposit.id))
     if gone + outflow.call.units > int(deposit.price):
         raise _Declined("refund_exceeds_charge", "More would be refunded than the charge brought in.")
