@@ -112,7 +112,7 @@ def test_a_reorganisation_drops_a_send_that_was_not_confirmed_and_it_is_sent_aga
     assert paid(till) == PAID
 
 
-def test_a_transfer_that_another_transaction_replaced_is_proved_only_with_confirmations(
+def test_a_transfer_that_another_transaction_replaced_is_proved_only_when_it_is_settled(
     till: Till, chain: AnvilChain
 ) -> None:
     with chain.automine_off():
@@ -120,8 +120,8 @@ def test_a_transfer_that_another_transaction_replaced_is_proved_only_with_confir
         replace(chain, till, sent)
         chain.mine()
         unsure = till.look(sent)
-        assert isinstance(unsure, Unknown) and "not confirmed yet" in unsure.evidence
-        chain.mine()
+        assert isinstance(unsure, Unknown) and "not settled yet" in unsure.evidence
+        chain.mine(65)  # two confirmations, and 64 blocks more
         became = till.look(sent)
         assert isinstance(became, Declined) and became.code == "replaced"
     assert paid(till) == 0

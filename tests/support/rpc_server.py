@@ -15,6 +15,9 @@ from agentpay.testing.chain import LocalChain
 Fault = Callable[[str], tuple[int, bytes] | None]
 """What is answered instead, by method: a status and a body; None: what the chain says."""
 
+Refuse = Callable[[str, list[Any]], tuple[int, bytes] | None]
+"""The same, by method and parameters."""
+
 Answer = Callable[[str, list[Any], Any], Any]
 """What is made of an answer: (method, parameters, the chain's result) -> what is sent."""
 
@@ -24,11 +27,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class RpcServer:
-    """Serves a chain; `fault` and `answer` may be changed while it runs. `asked` holds every method."""
+    """Serves a chain; `fault`, `refuse` and `answer` may be changed while it runs. `asked` holds every method."""
 
     def __init__(self, chain: LocalChain | None) -> None:
         self.chain = chain
         self.fault: Fault = lambda _method: None
+        self.refuse: Refuse = lambda _method, _parameters: None
         self.answer: Answer = lambda _method, _parameters, result: result
         self.asked: list[tuple[str, list[Any]]] = []
         self._lock = threading.Lock()
@@ -74,7 +78,7 @@ class RpcServer:
         method, parameters = request["method"], request.get("params") or []
         with self._lock:  # py-evm knows one thread
             self.asked.append((method, parameters))
-            instead = self.fault(method)
+            instead = self.fault(method) or self.refuse(method, parameters)
             if instead is not None:
                 return instead
             said = ask(self.chain, method, parameters) if self.chain is not None else {"result": None}

@@ -2,7 +2,8 @@
 
 Nothing is proved by silence: a transfer that is in no block and no pool may still be mined. It has succeeded, or was
 refused by the token, when its block has its confirmations; it never can succeed any more when another transaction has
-taken its nonce, with confirmations too. Everything else is Pending or Unknown.
+taken its nonce, so deep that a node which lags behind its neighbours at the same endpoint would show it as well.
+Everything else is Pending or Unknown.
 """
 
 from __future__ import annotations
@@ -40,24 +41,35 @@ class Shown:
 _WEIGHTS: Final = {"block": 3, "pool": 2, "silent": 1, "taken": 0}
 
 
-def shown_by(view: View, outgoing: Outgoing, *, confirmations: int, now: datetime, stuck_after: timedelta) -> Shown:
-    """What one endpoint shows of a transfer."""
+def shown_by(
+    view: View, outgoing: Outgoing, *, confirmations: int, overlap: int, now: datetime, stuck_after: timedelta
+) -> Shown:
+    """What one endpoint shows of a transfer. `overlap`: how many blocks more than its confirmations must lie over a
+    transaction that took its nonce."""
     for tx_hash in outgoing.hashes:
         receipt = view.receipt(tx_hash)
         if receipt is not None:
             return Shown("block", _mined(outgoing, receipt, view.head.number - receipt.block_number + 1, confirmations))
     newest = outgoing.hashes[-1]
-    settled = view.head.number - confirmations + 1
-    if settled >= 0 and view.nonces_used(outgoing.sender, settled) > outgoing.nonce:
-        message = "Another transaction of the wallet took its nonce: it can never be mined."
-        return Shown("taken", Declined("replaced", message, newest))
     if view.nonces_used(outgoing.sender, view.head.number) > outgoing.nonce:
-        return Shown("silent", Unknown("Another transaction took its nonce, and is not confirmed yet.", newest))
+        return _taken(view, outgoing, view.head.number - confirmations - overlap + 1)
     if not any(view.in_pool(tx_hash) for tx_hash in outgoing.hashes):
         return Shown("silent", Unknown("It is in no block and in no pool.", newest))
     if now - outgoing.sent_at > stuck_after:
         return Shown("pool", Unknown("It is stuck in the pool: its fees may be too low.", newest))
     return Shown("pool", Pending(newest))
+
+
+def _taken(view: View, outgoing: Outgoing, settled: int) -> Shown:
+    """Its nonce is used, and there is no receipt. That may still be its own: many machines answer at one endpoint, some
+    behind the others, and some keep no receipts. That it can never be mined is said of what is settled, and unknown."""
+    newest = outgoing.hashes[-1]
+    if any(view.in_block(tx_hash) for tx_hash in outgoing.hashes):
+        return Shown("silent", Unknown("It is in a block, and the endpoint has no receipt of it.", newest))
+    if settled >= 0 and view.nonces_used(outgoing.sender, settled) > outgoing.nonce:
+        message = "Another transaction of the wallet took its nonce: it can never be mined."
+        return Shown("taken", Declined("replaced", message, newest))
+    return Shown("silent", Unknown("Another transaction took its nonce, and is not settled yet.", newest))
 
 
 def _mined(outgoing: Outgoing, receipt: Receipt, depth: int, confirmations: int) -> Outcome:
@@ -78,7 +90,8 @@ def _mined(outgoing: Outgoing, receipt: Receipt, depth: int, confirmations: int)
 
 def combined(shown: Sequence[Shown | ChainFault]) -> Outcome:
     """What all endpoints together prove. What one has seen, another may not know yet; that a nonce was taken by
-    another transaction must be what every one of them says.
+    another transaction must be what every one of them says, and where one has a success and another a refusal, neither
+    is proved.
 
     Raises:
         ChainFault: none answered, or not all of those that must.
@@ -90,4 +103,6 @@ def combined(shown: Sequence[Shown | ChainFault]) -> Outcome:
     best = max(said, key=lambda one: _WEIGHTS[one.weight])
     if best.weight == "taken" and silent:
         raise silent[0]
+    if {Succeeded, Declined} <= {type(one.outcome) for one in said if one.weight == "block"}:
+        return Unknown("The endpoints contradict each other about what became of it.")
     return best.outcome

@@ -294,6 +294,8 @@ class CryptoProvider(Plain):
             return NotSent("No wallet to send from is configured.")
         try:
             self._check_chain()
+            if deposit is not None:
+                self._watcher.sync()  # what is given back must still be there
         except ChainFault as fault:
             return NotSent(f"The chain cannot be asked: {fault.message}"[:400])
         call = TransferCall(str(request["token"]), str(request["to"]), int(str(request["units"])))

@@ -54,9 +54,9 @@ def deposit_by_key(tx: Tx, key: str) -> Row | None:
     return tx.first(sa.select(_DEPOSITS).where(_D.key == key))
 
 
-def deposit(tx: Tx, deposit_id: str) -> Row | None:
+def deposit(tx: Tx, deposit_id: str, *, lock: bool = False) -> Row | None:
     """A deposit."""
-    return tx.first(sa.select(_DEPOSITS).where(_D.id == deposit_id))
+    return _one(tx, sa.select(_DEPOSITS).where(_D.id == deposit_id), lock)
 
 
 def update_deposit(tx: Tx, deposit_id: str, **values: Any) -> None:
@@ -88,6 +88,11 @@ def free_slots(tx: Tx, chain: int, ended_before: datetime) -> None:
 def addresses(tx: Tx, chain: int) -> list[str]:
     """Every address that a deposit was ever asked to."""
     return sorted(tx.execute(sa.select(_D.address).where(_D.chain == chain).distinct()).scalars())
+
+
+def tokens_of(tx: Tx, chain: int) -> list[str]:
+    """Every token that a deposit was ever asked in."""
+    return sorted(tx.execute(sa.select(_D.token).where(_D.chain == chain).distinct()).scalars())
 
 
 def deposit_of(tx: Tx, chain: int, address: str, token: str, units: str) -> Row | None:

@@ -33,11 +33,29 @@ from agentpay.providers.crypto.libraries import (
 
 T = TypeVar("T")
 
+_SENSELESS: Final = (
+    Web3Exception,
+    http.client.HTTPException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,  # a time or a number that nobody can reckon with
+    RecursionError,  # JSON as deep as a stack
+)
+
 FaultKind = Literal["unreachable", "rate_limited", "bad_answer", "behind", "wrong_chain", "refused", "reverted"]
 
 _LARGEST_ANSWER: Final = 32 * 1024 * 1024
 _REST_SECONDS: Final = 30.0
 _LIMIT_CODES: Final = frozenset({-32005, -32097, -32029, 429})
+_TOO_MUCH: Final = ("block range", "results", "response size")
+_TOO_MUCH_STATUS: Final = frozenset({http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""By what endpoints say that fewer blocks of logs are to be asked for."""
+
+
+_MOST: Final = 2**63 - 1
+"""The largest number of blocks, transactions or gas that is believed: what our books can hold."""
 
 
 class ChainFault(Exception):
@@ -114,7 +132,7 @@ class QuietProvider(JSONBaseProvider):
             exc.close()
         if status == http.HTTPStatus.TOO_MANY_REQUESTS:
             raise ChainFault("rate_limited", "it asks us to wait (status 429)")
-        raise ChainFault("unreachable", f"status {status}")
+        raise ChainFault("refused" if status in _TOO_MUCH_STATUS else "unreachable", f"status {status}")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -158,14 +176,15 @@ class Endpoint:
             raise ChainFault(_kind_of(exc), f"{self.label}: {_short(exc)}") from None
         except OSError as exc:  # time-outs and refused connections
             raise ChainFault("unreachable", f"{self.label}: {type(exc).__name__}") from None
-        except (Web3Exception, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as exc:
+        except _SENSELESS as exc:
             raise ChainFault("bad_answer", f"{self.label}: the answer makes no sense ({type(exc).__name__})") from None
 
 
 def _kind_of(exc: Web3RPCError) -> FaultKind:
     error: object = (exc.rpc_response or {}).get("error")
     code = error.get("code") if isinstance(error, dict) else None
-    return "rate_limited" if code in _LIMIT_CODES else "refused"
+    too_much = any(word in _short(exc).lower() for word in _TOO_MUCH)  # some say it by the code for too many requests
+    return "rate_limited" if code in _LIMIT_CODES and not too_much else "refused"
 
 
 def _short(exc: Exception) -> str:
@@ -216,9 +235,14 @@ class View:
         """Whether the endpoint knows the transaction at all."""
         return self._endpoint.ask(lambda eth: _or_none(lambda: eth.get_transaction(tx_hash))) is not None
 
+    def in_block(self, tx_hash: str) -> bool:
+        """Whether the endpoint says that the transaction is in some block."""
+        found = self._endpoint.ask(lambda eth: _or_none(lambda: eth.get_transaction(tx_hash)["blockNumber"]))
+        return found is not None
+
     def nonces_used(self, address: str, block: int | Literal["pending"]) -> int:
         """How many transactions an address had sent by a block, or with those that wait."""
-        return self._endpoint.ask(lambda eth: int(eth.get_transaction_count(address, block)))
+        return self._endpoint.ask(lambda eth: _counted(eth.get_transaction_count(address, block)))
 
     def coins(self, address: str) -> int:
         """What an address has of the chain's own coin, in wei."""
@@ -235,11 +259,12 @@ class View:
 
     def gas(self, sender: str, to: str, data: str) -> int:
         """How much gas a transaction would need now."""
-        return self._endpoint.ask(lambda eth: int(eth.estimate_gas({"from": sender, "to": to, "data": data})))
+        asked = {"from": sender, "to": to, "data": data}
+        return self._endpoint.ask(lambda eth: _counted(eth.estimate_gas(asked), least=1))
 
     def tip(self) -> int:
         """What those who make blocks are usually given, in wei a unit of gas."""
-        return self._endpoint.ask(lambda eth: int(eth.max_priority_fee))
+        return self._endpoint.ask(lambda eth: _counted(eth.max_priority_fee))
 
 
 TRANSFER_TOPIC: Final = Web3.keccak(text="Transfer(address,address,uint256)").to_0x_hex()
@@ -252,13 +277,24 @@ def _or_none(call: Callable[[], T]) -> T | None:
         return None
 
 
+def _counted(number: Any, *, least: int = 0) -> int:
+    """A number that can be what it is said to be.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not least <= int(number) <= _MOST:
+        raise ValueError("a number that nothing on a chain has")
+    return int(number)
+
+
 def _head(block: Any) -> Head:
     base = block.get("baseFeePerGas")
     return Head(
-        number=int(block["number"]),
+        number=_counted(block["number"]),
         hash=HexBytes(block["hash"]).to_0x_hex(),
         at=datetime.fromtimestamp(int(block["timestamp"]), UTC),
-        base_fee=None if base is None else int(base),
+        base_fee=None if base is None else _counted(base),
     )
 
 
@@ -272,8 +308,8 @@ def transfer_of(log: Any) -> Log | None:
     return Log(
         token=Web3.to_checksum_address(log["address"]),
         tx_hash=HexBytes(log["transactionHash"]).to_0x_hex(),
-        log_index=int(log["logIndex"]),
-        block_number=int(log["blockNumber"]),
+        log_index=_counted(log["logIndex"]),
+        block_number=_counted(log["blockNumber"]),
         block_hash=HexBytes(log["blockHash"]).to_0x_hex(),
         sender=Web3.to_checksum_address(topics[1][-20:]),
         recipient=Web3.to_checksum_address(topics[2][-20:]),
@@ -286,7 +322,7 @@ def _receipt(found: Any) -> Receipt:
     return Receipt(
         tx_hash=HexBytes(found["transactionHash"]).to_0x_hex(),
         ok=int(found["status"]) == 1,
-        block_number=int(found["blockNumber"]),
+        block_number=_counted(found["blockNumber"]),
         block_hash=HexBytes(found["blockHash"]).to_0x_hex(),
         transfers=tuple(one for one in transfers if one is not None),
     )

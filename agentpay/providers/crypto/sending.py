@@ -159,6 +159,7 @@ class Sender:
             return stored[-1]
         call = TransferCall(row.token, row.recipient, int(row.units))
         try:
+            self._check_wallet(row)
             quote = self.quote(call)
             unsigned = Unsigned(self._config.chain, int(row.nonce), call, quote.gas, quote.max_fee, quote.tip)
             tx_hash, raw = signed(self._signer, unsigned)
@@ -265,7 +266,14 @@ class Sender:
         def look(one: Endpoint) -> Shown:
             view = self._rpc.view(one, floor)
             config = self._config
-            return shown_by(view, outgoing, confirmations=config.confirmations, now=now, stuck_after=config.stuck_after)
+            return shown_by(
+                view,
+                outgoing,
+                confirmations=config.confirmations,
+                overlap=config.overlap,
+                now=now,
+                stuck_after=config.stuck_after,
+            )
 
         return combined(self._rpc.on_all(look))
 
@@ -309,7 +317,7 @@ class Sender:
 
         Raises:
             ProviderError: the fees would exceed the operator's bound, or the chain cannot be asked.
-            ProviderUnsupported: there is no transfer to speed up.
+            ProviderUnsupported: there is no transfer to speed up, or it is from another wallet than this one.
         """
         row = self._books.read(lambda tx: _row_of(tx, reference))
         if row is None or row.nonce is None or row.state not in ("signed", "sent"):
@@ -326,7 +334,11 @@ class Sender:
 
     def _replacement(self, row: Row) -> str:
         """The signed bytes of the same transfer with an eighth more fees at the least, stored."""
-        old = self._books.read(lambda tx: queries.raws(tx, row.id))[-1]
+        self._check_wallet(row)
+        stored = self._books.read(lambda tx: queries.raws(tx, row.id))
+        if not stored:
+            raise ProviderUnsupported("It was never signed: there is nothing that could be replaced.")
+        old = stored[-1]
         call = TransferCall(row.token, row.recipient, int(row.units))
         try:
             max_fee, tip = self._rpc.on_one(self._floor(), lambda view: self._fees(view, old.gas))
@@ -343,8 +355,16 @@ class Sender:
             )
         unsigned = Unsigned(self._config.chain, int(row.nonce), call, old.gas, max_fee, tip)
         tx_hash, raw = signed(self._signer, unsigned)
-        stored = self._books.write(lambda tx: _store_raw(tx, row.id, unsigned, tx_hash, raw, after=old.number))
-        return str(stored.raw)
+        newest = self._books.write(lambda tx: _store_raw(tx, row.id, unsigned, tx_hash, raw, after=old.number))
+        return str(newest.raw)
+
+    def _check_wallet(self, row: Row) -> None:
+        """A nonce is one wallet's: the same transfer signed by another one is another transfer, and both are mined."""
+        if row.sender != self._signer.address:
+            raise ProviderUnsupported(
+                f"The transfer is from {row.sender}, and the wallet is {self._signer.address} now; nothing was signed.",
+                next_step=f"Configure the key of {row.sender} to sign for it, or wait until the chain shows it.",
+            )
 
     def watch(self, limit: int = 200) -> None:
         """Look at the transfers that are under way; what becomes final is kept as news."""
@@ -397,9 +417,11 @@ def _store_raw(tx: Tx, send_id: str, unsigned: Unsigned, tx_hash: str, raw: str,
 
 def _check_refund(tx: Tx, outflow: Outflow) -> None:
     """Hold a refund against what its charge brought in, with all other refunds of it."""
-    deposit = queries.deposit(tx, str(outflow.charge_id))
+    deposit = queries.deposit(tx, str(outflow.charge_id), lock=True)
     if deposit is None or deposit.token != outflow.call.token:
         raise _Declined("charge_unknown", "There is no deposit that this could be a refund of.")
+    if deposit.state == "reversed":
+        raise _Refused("The block of the deposit is no longer on the chain: there is nothing to give back.")
     gone = sum(int(row.units) for row in queries.refunds_of(tx, deposit.id))
     if gone + outflow.call.units > int(deposit.price):
         raise _Declined("refund_exceeds_charge", "More would be refunded than the charge brought in.")

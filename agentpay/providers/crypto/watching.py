@@ -37,13 +37,15 @@ class Asked:
 
     floor: int
     first: int | None
+    tokens: tuple[str, ...]
     recipients: tuple[str, ...]
     known: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one endpoint showed: its head, the blocks from `first` to `last`, and which known transfers are gone."""
+    """What one endpoint showed: its head, the blocks from `first` to `last`, and which transfers that count are gone;
+    `known` are those that counted when it was asked."""
 
     head: Head
     first: int
@@ -51,6 +53,7 @@ class Snapshot:
     sight: Sight
     logs: tuple[Log, ...]
     times: Mapping[int, datetime]
+    known: frozenset[str]
     gone: tuple[str, ...]
 
 
@@ -84,14 +87,15 @@ class Watcher:
     def _asked(self, tx: Tx) -> Asked:
         chain = self._config.chain
         row = queries.cursor(tx, chain)
-        watched = set(queries.addresses(tx, chain))
+        recipients = set(queries.addresses(tx, chain))
         if self._config.deposit_address is not None:
-            watched.add(self._config.deposit_address)
+            recipients.add(self._config.deposit_address)
+        tokens = {token.address for token in self._config.tokens} | set(queries.tokens_of(tx, chain))
+        watched = tuple(sorted(tokens)), tuple(sorted(recipients))
         if row is None:
-            return Asked(0, None, tuple(sorted(watched)), ())
+            return Asked(0, None, *watched, ())
         first = max(int(row.start) + 1, int(row.scanned) - self._reach)
-        known = tuple(queries.transfers_since(tx, chain, first))
-        return Asked(int(row.head), first, tuple(sorted(watched)), known)
+        return Asked(int(row.head), first, *watched, tuple(queries.transfers_since(tx, chain, first)))
 
     @property
     def _reach(self) -> int:
@@ -99,10 +103,9 @@ class Watcher:
         return self._config.overlap + self._config.confirmations
 
     def _look(self, view: View, asked: Asked) -> Snapshot:
-        config, head = self._config, view.head
+        head = view.head
         first = head.number + 1 if asked.first is None else asked.first
-        last = min(head.number, first + config.log_range * _RANGES)
-        logs = self._logs(view, asked.recipients, first, last)
+        logs, last = self._logs(view, asked, first)
         for log in logs:
             if view.block(log.block_number).hash != log.block_hash:
                 raise ChainFault("bad_answer", "a log is of a block that is not on the chain")
@@ -113,30 +116,47 @@ class Watcher:
             sight=self._sight(view, last),
             logs=tuple(logs),
             times={log.block_number: view.block(log.block_number).at for log in logs},
-            gone=self._gone(view, asked.known, logs, last),
+            known=frozenset(row.id for row in asked.known if row.canonical),
+            gone=self._gone(view, asked, logs, last),
         )
 
-    def _logs(self, view: View, recipients: Sequence[str], first: int, last: int) -> list[Log]:
-        tokens = [token.address for token in self._config.tokens]
+    def _logs(self, view: View, asked: Asked, first: int) -> tuple[list[Log], int]:
+        """The logs from a block on, and how far they go. Endpoints want ranges of different sizes, and say so only by
+        refusing: then half as many blocks are asked for. What is read is always more than what is read again."""
+        found, begin, size, ranges = list[Log](), first, self._config.log_range, 0
+        while begin <= view.head.number and (ranges < _RANGES or begin <= first + self._reach + 1):
+            end = min(view.head.number, begin + size - 1)
+            try:
+                found += self._range(view, asked, begin, end)
+            except ChainFault as fault:
+                if fault.kind != "refused" or begin == end:
+                    raise
+                size = (end - begin + 1) // 2
+                continue
+            begin, ranges = end + 1, ranges + 1
+        some = [log for log in found if log.units > 0]  # a transfer of nothing is only meant to be seen
+        return some, begin - 1
+
+    def _range(self, view: View, asked: Asked, begin: int, end: int) -> list[Log]:
         found: list[Log] = []
-        for begin in range(first, last + 1, self._config.log_range):
-            end = min(last, begin + self._config.log_range - 1)
-            for start in range(0, len(recipients), _RECIPIENTS):
-                found += view.logs(tokens, recipients[start : start + _RECIPIENTS], begin, end)
-        return [log for log in found if log.units > 0]  # a transfer of nothing is only meant to be seen
+        for start in range(0, len(asked.recipients), _RECIPIENTS):
+            found += view.logs(asked.tokens, asked.recipients[start : start + _RECIPIENTS], begin, end)
+        return found
 
     def _sight(self, view: View, last: int) -> Sight:
         confirmed = min(view.head.number - self._config.confirmations + 1, last)
         return Sight(confirmed, view.block(max(0, confirmed)).at)
 
-    def _gone(self, view: View, known: Sequence[Row], logs: Sequence[Log], last: int) -> tuple[str, ...]:
+    def _gone(self, view: View, asked: Asked, logs: Sequence[Log], last: int) -> tuple[str, ...]:
         """The known transfers whose block is not on the chain. One that is missing from a block that is makes the
         whole answer one that cannot be believed."""
         there = {transfer_id(self._config.chain, log) for log in logs}
         gone = []
-        for row in known:
+        for row in asked.known:
             if not row.canonical or row.id in there or row.block_number > last:
                 continue
+            if row.token not in asked.tokens or row.recipient not in asked.recipients:
+                continue  # its logs are not asked for any more
             if view.block(row.block_number).hash == row.block_hash:
                 raise ChainFault("bad_answer", "a log that was there before is missing from the same block")
             gone.append(row.id)
@@ -151,6 +171,8 @@ class Watcher:
         assert row is not None
         if row.head > head.number or row.scanned > snapshot.last:
             return  # another process has seen more meanwhile
+        if self._overtaken(tx, snapshot):
+            return  # or on other blocks: the next look is held against what it entered
         now = tx.now()
         for log in snapshot.logs:
             self._enter(tx, log, snapshot.times[log.block_number], now)
@@ -161,6 +183,13 @@ class Watcher:
         for transfer in queries.unmatched_since(tx, chain, snapshot.first):
             _judge_unmatched(tx, transfer, snapshot.sight, now)
         queries.free_slots(tx, chain, now - COOLING)
+
+    def _overtaken(self, tx: Tx, snapshot: Snapshot) -> bool:
+        """Whether a transfer counts by now that this look neither knew nor saw: it cannot tell whether it should."""
+        chain = self._config.chain
+        seen = snapshot.known | {transfer_id(chain, log) for log in snapshot.logs}
+        rows = queries.transfers_since(tx, chain, snapshot.first)
+        return any(row.canonical and row.block_number <= snapshot.last and row.id not in seen for row in rows)
 
     def _enter(self, tx: Tx, log: Log, at: datetime, now: datetime) -> None:
         chain = self._config.chain

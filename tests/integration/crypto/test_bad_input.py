@@ -67,10 +67,14 @@ def test_a_currency_without_a_token_is_refused(till: Till) -> None:
         till.provider.prepare(Order("pay_1", "ana", Money("1", "USDC"), SELF))
 
 
+Lie = Callable[[str, Any], Any]
+"""What an endpoint makes of an answer: (method, the chain's result)."""
+
 ANSWERS: dict[str, tuple[int, bytes]] = {
     "HTML": (200, b"<!doctype html><title>Just a moment...</title>"),
     "nothing": (200, b""),
     "a null": (200, b'{"jsonrpc": "2.0", "id": 1, "result": null}'),
+    "a JSON as deep as a stack": (200, b'{"jsonrpc": "2.0", "id": 1, "result": ' + b"[" * 100_000),
     "an error": (502, b"<html>Bad gateway</html>"),
 }
 
@@ -93,6 +97,43 @@ def test_an_endpoint_that_answers_anything_credits_nothing_and_loses_nothing(
         server.fault = lambda _method: None
         assert isinstance(till.look(made), Succeeded)
         assert isinstance(till.look(sent), Succeeded)
+
+
+def in_a_block(name: str, value: str) -> Lie:
+    return lambda method, result: {**result, name: value} if method == "eth_getBlockByNumber" else result
+
+
+def as_answer(asked: str, value: str) -> Lie:
+    return lambda method, result: value if method == asked else result
+
+
+ABSURD: dict[str, Lie] = {
+    "a time after all times": in_a_block("timestamp", "0x" + "f" * 20),
+    "a block before the first": in_a_block("number", "-0x1"),
+    "a block after all blocks": in_a_block("number", "0x" + "f" * 20),
+    "a base fee below nothing": in_a_block("baseFeePerGas", "-0x5"),
+    "gas of nothing": as_answer("eth_estimateGas", "0x0"),
+    "gas without end": as_answer("eth_estimateGas", "0x" + "f" * 40),
+    "a tip below nothing": as_answer("eth_maxPriorityFeePerGas", "-0x5"),
+    "more transactions than can be": as_answer("eth_getTransactionCount", "0x" + "f" * 20),
+    "fewer transactions than none": as_answer("eth_getTransactionCount", "-0x2"),
+}
+
+
+@pytest.mark.parametrize("lie", ABSURD.values(), ids=ABSURD)
+def test_absurd_numbers_are_an_answer_that_makes_no_sense(make_till: MakeTill, chain: LocalChain, lie: Lie) -> None:
+    with served(chain) as server:
+        till = make_till(endpoints=[server.endpoint()])
+        made = till.deposit("10.00")
+        till.pay(made, "10.00", mine=1)
+        server.answer = lambda method, _parameters, result: lie(method, result)
+        till.provider.health()
+        till.news()
+        till.look(made)
+        assert isinstance(till.send("7.00").outcome, NotSent)
+        server.answer = lambda _method, _parameters, result: result
+        assert isinstance(till.look(made), Succeeded)
+        assert isinstance(till.send("7.00").outcome, Pending)
 
 
 def test_yesterdays_block_credits_nothing(make_till: MakeTill, chain: LocalChain) -> None:

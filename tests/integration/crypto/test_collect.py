@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -306,6 +308,37 @@ def test_a_reorganisation_after_success_takes_it_back_as_its_own_record_and_it_m
     assert (restored.status, restored.reference) == ("restored", reversed_.reference)
 
 
+@pytest.mark.parametrize(("amount", "again"), [("5.00", True), ("10.00", False)], ids=["in another block", "nowhere"])
+def test_what_another_process_saw_meanwhile_on_blocks_that_are_gone_does_not_count(
+    make_till: MakeTill, chain: LocalChain, database: str, amount: str, *, again: bool
+) -> None:
+    """A slow look knows the books as they were before it, and the chain as it is after: a transfer that was entered in
+    between, in a block that was taken back, must not count beside itself in its new block, nor alone."""
+    with served(chain) as server:
+        till = make_till(database)
+        made = till.deposit("10.00")
+        slow = till.new(endpoints=[server.endpoint(timeout=10)])
+        done = list[bool]()
+
+        def meanwhile(method: str, _parameters: object) -> None:
+            if method != "eth_getBlockByNumber" or done:
+                return
+            done.append(True)
+            with chain.replaced_blocks(longer=1):
+                till.pay(made, amount)
+                till.look(made)
+            if again:
+                till.pay(made, amount)
+            chain.mine(3)
+
+        server.refuse = meanwhile
+        till.look(made, provider=slow)
+        assert done, "the other process came in between"
+        assert isinstance(till.look(made, provider=slow), RequiresAction)
+        assert till.strays() == []
+        assert till.news() == []
+
+
 def test_the_news_are_told_again_until_a_day_has_passed_with_the_same_ids(till: Till) -> None:
     made = till.deposit("10.00")
     till.pay(made, "10.00", mine=2)
@@ -368,6 +401,35 @@ def test_base_units_of_18_decimals_survive_storage(make_till: MakeTill, chain: L
     assert [one for one in till.news() if isinstance(one, StrayNews)] == [], "less than our money can say"
 
 
+def test_a_token_that_is_configured_no_more_is_still_watched_where_somebody_was_asked_to_pay_in_it(
+    make_till: MakeTill, chain: LocalChain, usdt: TestToken
+) -> None:
+    """And the transfer that came in it before is not missed, which would make every answer one not to be believed."""
+    usdc = chain.token("USDC")
+    till = make_till(tokens=[usdt, usdc])
+    made = till.deposit("10.00", "USDC")
+    chain.pay(usdc, made.uri[0], "4.00")
+    assert isinstance(till.look(made), RequiresAction)
+    fewer = till.new(tokens=[usdt])
+    assert isinstance(till.deposit("1.00", provider=fewer).outcome, RequiresAction)
+    chain.pay(usdc, made.uri[0], "6.00")
+    chain.mine()
+    assert succeeded(till.look(made, provider=fewer))
+
+
+def test_a_token_that_nobody_was_asked_to_pay_in_can_be_taken_out(
+    make_till: MakeTill, chain: LocalChain, usdt: TestToken
+) -> None:
+    usdc = chain.token("USDC")
+    till = make_till(tokens=[usdt, usdc])
+    made = till.deposit("10.00")
+    chain.pay(usdc, made.uri[0], "4.00")
+    till.look(made)
+    fewer = till.new(tokens=[usdt])
+    till.pay(made, "10.00", mine=1)
+    assert succeeded(till.look(made, provider=fewer))
+
+
 def test_a_restart_goes_on_where_the_books_are(till: Till) -> None:
     made = till.deposit("10.00")
     till.pay(made, "10.00", mine=2)
@@ -406,6 +468,40 @@ def test_logs_that_an_endpoint_leaves_out_are_found_later_and_its_silence_takes_
         asked = till.deposit("1.00").outcome
         assert isinstance(asked, NotSent) and "missing from the same block" in asked.evidence
         assert [type(one) for one in till.news()] == [AttemptNews]
+
+
+def error(code: int, message: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": message}}).encode()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (200, error(-32602, "eth_getLogs is limited to a 10 range")),
+        (200, error(-32005, "query returned more than 10000 results")),
+        (400, b"{}"),
+        (413, b""),
+    ],
+    ids=str,
+)
+def test_an_endpoint_that_wants_small_ranges_is_read_to_the_end_after_a_long_absence(
+    make_till: MakeTill, chain: LocalChain, refusal: tuple[int, bytes]
+) -> None:
+    with served(chain) as server:
+        till = make_till(endpoints=[server.endpoint(timeout=5)], confirmations=1)
+        made = till.deposit("10.00")
+        chain.mine(330)  # nobody looked meanwhile
+        till.pay(made, "10.00")
+        server.refuse = lambda method, asked: refusal if method == "eth_getLogs" and blocks(asked[0]) > 10 else None
+        for _ in range(4):
+            assert not isinstance(till.look(made), NoAnswer)
+        assert succeeded(till.look(made))
+        asked = [parameters[0] for method, parameters in server.asked if method == "eth_getLogs"]
+        assert len(asked) < 150, "what is too much is learned once a look"
+
+
+def blocks(asked: Mapping[str, str]) -> int:
+    return int(asked["toBlock"], 16) - int(asked["fromBlock"], 16) + 1
 
 
 def test_a_log_of_a_block_that_is_not_on_the_chain_credits_nothing(make_till: MakeTill, chain: LocalChain) -> None:

@@ -180,6 +180,21 @@ def test_a_refund_needs_an_address_that_the_customer_confirmed(shop: Shop) -> No
     assert shop.till.usdt.balance(shop.till.chain.account(6)) == 4_000_000
 
 
+def test_what_a_reorganisation_took_back_is_not_refunded_even_before_the_engine_has_heard_of_it(shop: Shop) -> None:
+    shop.manager.link_customer("ana", "crypto", f"eip155:{CHAIN}:{shop.till.chain.account(6)}")
+    made = shop.manager.charge("ana", "10.00", "USDT", idempotency_key="c")
+    with shop.till.chain.replaced_blocks(longer=2):
+        shop.pays(made, "10.00")
+        assert shop.manager.continue_payment(made.id).status == "succeeded"
+    with pytest.raises(NotSent):
+        shop.manager.refund(made.id, "4.00", idempotency_key="r")
+    assert shop.till.usdt.balance(shop.till.chain.account(6)) == 0
+    shop.pays(made, "10.00")
+    shop.till.chain.mine()
+    assert shop.manager.refund(made.id, "4.00", idempotency_key="r").status == "pending"
+    assert shop.till.usdt.balance(shop.till.chain.account(6)) == 4_000_000
+
+
 @pytest.mark.parametrize(
     "reference", ["0x" + "11" * 20, "eip155:1:0x" + "11" * 20, "ana@example.com", f"eip155:{CHAIN}:0x" + "0" * 40]
 )

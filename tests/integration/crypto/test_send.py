@@ -20,7 +20,7 @@ from agentpay.providers.events import AttemptNews
 from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Succeeded, Unknown
 from agentpay.storage.types import table
 from agentpay.testing import RecordingSteps
-from agentpay.testing.chain import CHAIN, LocalChain
+from agentpay.testing.chain import CHAIN, LocalChain, TestToken
 from agentpay_policies.money import Money
 from agentpay_policies.payees import SELF, Payee
 from integration.crypto.conftest import MakeTill
@@ -222,15 +222,21 @@ def test_a_transfer_in_the_pool_is_pending_and_then_stuck_which_is_unknown(make_
     assert till.look(sent) == Succeeded(sent.hash)
 
 
-def test_another_transaction_that_took_the_nonce_proves_it_only_with_confirmations(
+SETTLED = 2 + 64
+"""Confirmations, and as many blocks more as a reorganisation is looked for."""
+
+
+def test_another_transaction_that_took_the_nonce_proves_it_only_when_it_is_settled(
     make_till: MakeTill, chain: LocalChain
 ) -> None:
     with served(chain) as server:
         till = make_till(endpoints=[server.endpoint()])
         sent = swallowed(till, server)
         chain.pay(till.usdt, chain.account(8), "1.00", sender=WALLET)  # the same nonce, from elsewhere
-        assert "not confirmed yet" in evidence(till.look(sent))
-        chain.mine(2)
+        assert "not settled yet" in evidence(till.look(sent))
+        chain.mine(SETTLED - 2)
+        assert "not settled yet" in evidence(till.look(sent))
+        chain.mine()
         became = till.look(sent)
         assert isinstance(became, Declined) and became.code == "replaced"
 
@@ -241,9 +247,35 @@ def test_one_endpoint_that_is_silent_keeps_a_lost_nonce_unproved(make_till: Make
         second.fault = swallow
         sent = swallowed(till, server)
         chain.pay(till.usdt, chain.account(8), "1.00", sender=WALLET)
-        chain.mine(3)
+        chain.mine(SETTLED)
         second.fault = lambda _method: (500, b"")
         assert isinstance(till.look(sent), NoAnswer)
+
+
+NOTHING = b'{"jsonrpc": "2.0", "id": 0, "result": null}'
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "depth"),
+    [
+        ({"eth_getTransactionReceipt"}, SETTLED),
+        ({"eth_getTransactionReceipt", "eth_getTransactionByHash"}, SETTLED - 2),
+    ],
+    ids=["keeps no receipts", "lags behind"],
+)
+def test_a_receipt_that_is_missing_is_no_proof_that_another_took_the_nonce(
+    make_till: MakeTill, chain: LocalChain, forgotten: set[str], depth: int
+) -> None:
+    """An endpoint without receipts, or with a machine among many that lags: the transfer was mined, and whoever takes
+    it for declined pays twice."""
+    with served(chain) as server:
+        till = make_till(endpoints=[server.endpoint()])
+        sent = till.send("7.00")
+        chain.mine(depth)
+        server.fault = lambda method: (200, NOTHING) if method in forgotten else None
+        assert isinstance(till.look(sent), Unknown)
+        server.fault = lambda _method: None
+        assert till.look(sent) == Succeeded(sent.hash)
 
 
 def swallow(method: str) -> tuple[int, bytes] | None:
@@ -324,6 +356,39 @@ def test_the_gas_cap_holds_for_a_replacement_too(make_till: MakeTill, chain: Loc
         with pytest.raises(ProviderError, match="CRYPTO_MAX_GAS"):
             poor.speed_up(sent.reference)
         assert len(rows(till, ChainRawRow)) == 1
+
+
+def test_another_wallet_never_replaces_a_transfer(make_till: MakeTill, chain: LocalChain, usdt: TestToken) -> None:
+    """After a change of keys the same nonce is another transaction's: both would be mined, and the payee paid twice."""
+    till = make_till()
+    chain.pay(usdt, chain.account(2), "100")
+    while chain.eth.get_transaction_count(chain.account(2)) < chain_nonce(chain):
+        chain.pay(usdt, chain.account(8), "0.01", sender=2)
+    other = till.new(private_key=chain.key(2))
+    with chain.automine_off():
+        sent = till.send("7.00")
+        with pytest.raises(ProviderUnsupported, match=chain.account(WALLET)):
+            other.speed_up(sent.reference)
+    chain.mine()
+    assert len(rows(till, ChainRawRow)) == 1
+    assert till.look(sent, provider=other) == Succeeded(sent.hash), "it is looked at all the same"
+    assert paid(till) == PAID
+
+
+def test_what_was_never_signed_is_not_replaced(till: Till) -> None:
+    (row,) = reserved(till)
+    with pytest.raises(ProviderUnsupported, match="never signed"):
+        till.provider.speed_up(Reference(row.key, "charge", "charge", {}))
+    assert rows(till, ChainRawRow) == []
+
+
+def reserved(till: Till) -> list[sa.Row]:  # type: ignore[type-arg]
+    """A transfer whose process died between its nonce and its signature."""
+    values = {"id": "snd_1", "key": "k", "request_hash": "h", "kind": "charge", "subject_id": "pay_1", "chain": CHAIN}
+    values |= {"sender": till.chain.account(WALLET), "nonce": 99, "token": till.usdt.address, "units": str(PAID)}
+    values |= {"recipient": till.chain.account(5), "state": "signed", "created_at": till.now()}
+    till.provider._books.write(lambda tx: queries.insert_send(tx, **values))
+    return rows(till)
 
 
 def test_what_is_final_is_not_replaced(till: Till) -> None:
