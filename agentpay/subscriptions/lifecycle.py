@@ -58,10 +58,13 @@ def begin(
     Raises:
         AlreadySubscribed: the customer has this plan, or a payment for one of its group is under way; nothing is
             written.
+        Conflict: it would replace one that the customer is committed to, which only the operator does; nothing either.
     """
     queries.lock_slot(tx, customer.id, plan.group)
     for row in queries.in_group(tx, customer.id, plan.group):
         _refuse_second(row, plan, now)
+        if principal.kind == "agent":
+            _refuse_to_replace(continue_free(tx, row, now), now)
     row = SubscriptionRow(
         id=subscription_id or ids.new("sub"),
         customer_id=customer.id,
@@ -155,11 +158,8 @@ def cancel(
     if status_of(row) not in LIVE:
         return row, False
     row = continue_free(tx, row, now)
-    if not at_period_end and row.period_number < row.term and principal.kind == "agent":
-        raise Conflict(
-            f"The subscription is committed to {row.term} periods, of which this is number {row.period_number}.",
-            next_step="Cancel it with at_period_end: it ends with its term.",
-        )
+    if not at_period_end and principal.kind == "agent":
+        _refuse_within_term(row)
     if not at_period_end or row.paid_until is None or not entitled(terms_of(row), now):
         _end(tx, row, "cancel", now, principal)
     elif row.cancel_at_period_end:
@@ -263,6 +263,20 @@ def _refuse_second(row: SubscriptionRow, plan: PaymentPlan, now: datetime) -> No
         )
     if row.plan_id == plan.id and (entitled(terms_of(row), now) or row.renewing is not None):
         raise AlreadySubscribed(f"The customer has the plan {plan.id!r} already.", subscription_id=row.id)
+
+
+def _refuse_to_replace(row: SubscriptionRow, now: datetime) -> None:
+    """What replaces a subscription ends it at once, whatever its own price: no way around the term."""
+    if entitled(terms_of(row), now):
+        _refuse_within_term(row)
+
+
+def _refuse_within_term(row: SubscriptionRow) -> None:
+    if row.period_number < row.term:
+        raise Conflict(
+            f"The subscription is committed to {row.term} periods, of which this is number {row.period_number}.",
+            next_step="Cancel it with at_period_end: it ends with its term.",
+        )
 
 
 def _to_cancel(tx: Tx, customer: Customer, plan_id: str | None) -> SubscriptionRow:
