@@ -64,6 +64,17 @@ def test_anothers_payment_may_be_refunded_above_the_least(make_bench: MakeBench)
     bench.check()
 
 
+def test_of_anothers_payment_a_refusal_says_nothing_else(make_bench: MakeBench) -> None:
+    euros: dict[str, Any] = {"currencies": {"allow": ["EUR"]}, "charge": {"per_transaction": {"max": "9.00 EUR"}}}
+    rules = {"bot": {"customers": {"allow": ["ana"]}}, "other": {**euros, "subscribe": None, "record_usage": None}}
+    bench = make_bench(policy=policy(rules))
+    theirs = bench.manager.for_agent("other").charge("ben", "5.00", "EUR", description="x", idempotency_key="k")
+    with pytest.raises(AgentPayError) as caught:
+        bench.bot.refund(theirs.id, reason="x", idempotency_key="r")
+    assert [found.code for found in getattr(caught.value, "violations")] == ["NOT_OWN_PAYMENT"]  # noqa: B009
+    assert "EUR" not in str(caught.value)
+
+
 def test_a_look_alike_is_asked_about_again_where_the_memo_became_another(make_bench: MakeBench) -> None:
     rule = {"id": "twice", "when": {"duplicate": "suspected"}, "approvers": "people", "quorum": 1, "expires": "30m"}
 
