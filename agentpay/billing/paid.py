@@ -27,11 +27,13 @@ from agentpay.errors import (
     PaymentFailed,
     PaymentRequired,
     PolicyDenied,
+    ReservationClosed,
 )
 from agentpay.ids import Ids
 from agentpay.payments.models import Payment, Refund
 from agentpay.plans.models import Feature, PaymentPlan, PaymentType, feature_name
 from agentpay.subscriptions.models import Subscription
+from agentpay.usage.models import UsageRecord
 from agentpay.usage.service import DEFAULT_LIFE, Reservation
 from agentpay_policies.currencies import exponent
 from agentpay_policies.money import PRICE_DECIMALS, Money, Price
@@ -64,6 +66,8 @@ class Services(Protocol):
         idempotency_key: str,
         expires_in: timedelta = DEFAULT_LIFE,
     ) -> Reservation: ...
+
+    def record_usage(self, customer: str, feature: str, quantity: int = 1, *, idempotency_key: str) -> UsageRecord: ...
 
     def grant_credits(
         self, customer: str, amount: Decimal, currency: str = "USD", *, idempotency_key: str
@@ -186,6 +190,19 @@ class Selling:
             except PaymentRequired as reason:
                 short = reason
         return self._offered(sold, customer, quantity, short)
+
+    def take(self, held: Reservation) -> None:
+        """Count a call that was run. One that took longer than its units were held is recorded as any use is, as far as
+        there is anything left to pay it."""
+        try:
+            held.commit()
+            return
+        except ReservationClosed:
+            key = f"{held.id}/late"
+        try:
+            self._services.record_usage(held.customer, held.feature, held.quantity, idempotency_key=key)
+        except PaymentRequired as short:
+            logger.error("a call of %s took too long and was not counted: %s", held.feature, short.code)
 
     def _reserve(self, sold: Tariff, customer: str, quantity: int) -> Reservation:
         key = self._ids.new("call")

@@ -145,6 +145,8 @@ class Subscribing:
         if known is not None:
             return replace(subscriptions.by_id(tx, known, now), replayed=True)
         if principal.kind == "agent":
+            if key is not None:
+                self._admit(tx, principal.id, now)
             request = PolicyRequest(tool="cancel_subscription", agent=principal.id, customer=customer)
             denied = self.gate.permit(tx, request)
             if denied is not None:
@@ -179,7 +181,12 @@ class Subscribing:
         body: Mapping[str, str | None],
     ) -> ChargeAsk:
         def begin(tx: Tx, found: Customer, _payment_id: str, now: datetime) -> str:
-            return lifecycle.begin(tx, found, plan, principal=principal, ids=self.ids, now=now).id
+            try:
+                return lifecycle.begin(tx, found, plan, principal=principal, ids=self.ids, now=now).id
+            except AgentPayError:
+                if principal.kind == "agent":
+                    self._refuse_stranger(tx, self._request(customer, plan, price, principal.id, provider))
+                raise
 
         return ChargeAsk(
             principal=principal,
@@ -198,6 +205,20 @@ class Subscribing:
             begin=begin,
             identity=body,
         )
+
+    def _refuse_stranger(self, tx: Tx, request: PolicyRequest) -> None:
+        """Refuse an agent a customer of no concern to it before it is told what that customer has."""
+        denied = self.gate.permit(tx, request)
+        if denied is not None and any(found.code == "CUSTOMER_NOT_ALLOWED" for found in denied.violations):
+            raise denial(denied)
+
+    def _request(
+        self, customer: str, plan: PaymentPlan, price: Money, agent: str, provider: str | None = None
+    ) -> PolicyRequest:
+        return PolicyRequest(
+            tool="subscribe", agent=agent, operation="subscribe", customer=customer, plan=plan.id,
+            provider=self.payments.providers.get(provider).name, money=price, period=period_of(plan), term=plan.term,
+        )  # fmt: skip
 
     def _free(
         self, customer: str, plan: PaymentPlan, key: str, principal: Principal, body: Mapping[str, str | None]
@@ -232,18 +253,17 @@ class Subscribing:
         return subscriptions.by_id(tx, row.id, now)
 
     def _permit_free(self, tx: Tx, customer: str, plan: PaymentPlan, agent: str, now: datetime) -> None:
+        self._admit(tx, agent, now)
+        denied = self.gate.permit(tx, self._request(customer, plan, Money(0, plan.currency), agent))
+        if denied is not None:
+            raise denial(denied)
+
+    def _admit(self, tx: Tx, agent: str, now: datetime) -> None:
+        """Throttle a new key of an agent."""
         throttled = self.throttle.check(tx, agent, now)
         if throttled is not None:
             raise throttled
         self.throttle.count_new_key(tx, agent, now)
-        request = PolicyRequest(
-            tool="subscribe", agent=agent, operation="subscribe", customer=customer, plan=plan.id,
-            provider=self.payments.providers.default.name,
-            money=Money(0, plan.currency), period=period_of(plan), term=plan.term,
-        )  # fmt: skip
-        denied = self.gate.permit(tx, request)
-        if denied is not None:
-            raise denial(denied)
 
 
 def period_of(plan: PaymentPlan) -> Period | None:

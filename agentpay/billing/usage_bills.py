@@ -19,7 +19,7 @@ from agentpay.payments.service import Payments
 from agentpay.principal import Principal
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Tx
-from agentpay.usage.bills import claim_unbilled, unbilled
+from agentpay.usage.bills import billable, claim_unbilled, unbilled
 from agentpay_policies.money import Money, Price, nanos_per_minor, whole_minor
 from agentpay_policies.payees import SELF
 
@@ -127,8 +127,8 @@ class UsageBills:
             return None
         if len(sums) > 1:
             raise ValidationError(f"Usage in {', '.join(sorted(sums))} is unbilled: name one currency.")
-        ((code, nanos),) = sums.items()
-        minor, _ = whole_minor(max(0, nanos), code)
+        (code,) = sums
+        minor, _ = whole_minor(max(0, billable(tx, known.id, code)), code)
         return Money.from_minor(minor, code)
 
     def _bill_of(self, payment: Payment) -> Bill:
@@ -143,7 +143,7 @@ class UsageBills:
             if known is None:
                 return Decimal(0)
             owed = dict(unbilled(tx, known.id, currency)).get(currency, 0)
-            return Price.from_nanos(max(0, owed), currency).amount
+            return Price.summed(max(0, owed), currency).amount
 
         return self.store.read(read)
 

@@ -25,6 +25,7 @@ from agentpay.providers.outcomes import Declined, NotSent, Outcome, Pending, Req
 from agentpay.providers.registry import Providers
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row
+from agentpay_policies.text import identifier
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class Recovery:
 
     def recover(self, subject_id: str) -> bool:
         """Look up the newest attempt of one payment or refund, if it is open. True where it is settled now."""
-        rows = self.store.read(lambda tx: queries.attempts(tx, subject_id))
+        named = identifier(subject_id, "payment_id")
+        rows = self.store.read(lambda tx: queries.attempts(tx, named))
         if not rows or rows[-1].outcome not in queries.OPEN_OUTCOMES:
             return False
         return self._recover(rows[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentpay.audit import log
 from agentpay.customers import service as customers
@@ -83,7 +83,7 @@ class Refunding:
         least = Money.from_minor(1, payment.currency)
         denied = self.gate.permit_of_some_size(tx, refund_request(tx, payment, ask.principal.id, least))
         if denied is not None:
-            raise denial(denied)
+            raise denial(_said_of_anothers(denied))
 
     def _reserve(self, tx: Tx, ask: RefundAsk, payment: Row, refund_id: str) -> Row:
         """Check that so much is left, and take it out of what others may refund."""
@@ -226,6 +226,12 @@ def refund_order_of(tx: Tx, row: Row, payment: Row) -> RefundOrder:
         payee=Payee.parse(payment.payee),
         customer=customers.reference_of(tx, payment.customer_id, payment.provider),
     )
+
+
+def _said_of_anothers(denied: Denied) -> Denied:
+    """That a payment is another's is all that is said of it: not in which currency it was, nor for whom."""
+    only = tuple(found for found in denied.violations if found.code == "NOT_OWN_PAYMENT")
+    return replace(denied, decision=replace(denied.decision, violations=only)) if only else denied
 
 
 def refund_stands(tx: Tx, row: Row, *, replayed: bool) -> Stands:

@@ -29,6 +29,7 @@ from agentpay.spending.models import Approval
 from agentpay.storage import keys
 from agentpay.storage.store import Store
 from agentpay.storage.transaction import Row, Tx
+from agentpay_policies.text import identifier
 
 logger = logging.getLogger(__name__)
 
@@ -346,7 +347,7 @@ class Payments:
         return refund_stands(tx, queries.refund(tx, refund_id), replayed=False)
 
     def _visible(self, tx: Tx, payment_id: str, agent: str | None) -> Row:
-        row = queries.payment(tx, payment_id)
+        row = queries.payment(tx, identifier(payment_id, "payment_id"))  # no database takes every text
         if agent is not None and (row.principal_kind, row.principal_id) != ("agent", agent):
             raise NotFound(f"There is no payment {payment_id[:60]!r}.")
         return row

@@ -26,6 +26,7 @@ from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.decisions import Decision
 from agentpay_policies.money import Money
+from agentpay_policies.text import identifier
 
 _APPROVALS = table(ApprovalRow)
 _A = _APPROVALS.c
@@ -190,7 +191,7 @@ def owner_of(tx: Tx, approval_id: str) -> str:
     Raises:
         NotFound: there is no such approval.
     """
-    owner: str | None = tx.scalar(sa.select(_A.owner_id).where(_A.id == approval_id))
+    owner: str | None = tx.scalar(sa.select(_A.owner_id).where(_A.id == identifier(approval_id, "approval_id")))
     if owner is None:
         raise NotFound(f"There is no approval {approval_id[:60]!r}.")
     return owner
@@ -243,7 +244,7 @@ def get(tx: Tx, approval_id: str, *, agent_id: str | None) -> Approval:
     Raises:
         NotFound: there is none, or it is another agent's.
     """
-    row = tx.first(sa.select(_APPROVALS).where(_A.id == approval_id))
+    row = tx.first(sa.select(_APPROVALS).where(_A.id == identifier(approval_id, "approval_id")))
     if row is None or (agent_id is not None and row.principal_id != agent_id):
         raise NotFound(f"There is no approval {approval_id[:60]!r}.")
     return described(tx, row, tx.now())

@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from agentpay.spending.tables import CounterRow, SubjectRow
-from agentpay.storage.transaction import Tx
+from agentpay.storage.transaction import Row, Tx
 from agentpay.storage.types import table
 from agentpay_policies.decisions import CounterKey, Reading, Sum
 
@@ -24,20 +24,33 @@ _SUBJECTS = table(SubjectRow)
 _C = _COUNTERS.c
 
 _AT_ONCE: Final = 5_000
+
+MOST: Final = 2**62
+"""Where a counter stops, within a BIGINT: every cap is far below it, so whoever reached it is above his cap anyway."""
+
+_PART: Final = 10**9
 _KEY: Final = tuple(column == sa.bindparam(column.key) for column in (_C.subject, _C.operation, _C.direction, _C.unit))
 """The conditions on a counter's key. The two queries stand ready, since every decision runs one for each limit."""
-_EVER: Final = sa.select(sa.func.coalesce(sa.func.sum(_C.value), 0)).where(*_KEY, _C.grain == "lifetime")
+_EVER: Final = sa.select(
+    sa.literal_column("0").label("high"), sa.func.coalesce(sa.func.sum(_C.value), 0).label("low")
+).where(*_KEY, _C.grain == "lifetime")
 
 
-def _span(grain: str, *, ends: bool = True) -> sa.Select[tuple[int]]:
-    """The sum of a grain's buckets from one moment to another; every one is a range of the primary key."""
+def _span(grain: str, *, ends: bool = True) -> sa.Select[tuple[int, int]]:
+    """The sum of a grain's buckets from one moment to another; every one is a range of the primary key.
+
+    In two parts, so that no sum overflows.
+    """
     bounds = [_C.bucket >= sa.bindparam(f"{grain}_from", type_=_C.bucket.type)]
     bounds += [_C.bucket < sa.bindparam(f"{grain}_to", type_=_C.bucket.type)] if ends else []
-    return sa.select(sa.func.sum(_C.value).label("value")).where(*_KEY, _C.grain == grain, *bounds)
+    high, low = sa.func.sum(_C.value // _PART).label("high"), sa.func.sum(_C.value % _PART).label("low")
+    return sa.select(high, low).where(*_KEY, _C.grain == grain, *bounds)
 
 
 _PARTS: Final = sa.union_all(_span("minute"), _span("hour"), _span("day", ends=False)).subquery()
-_SINCE: Final = sa.select(sa.func.coalesce(sa.func.sum(_PARTS.c.value), 0))
+_SINCE: Final = sa.select(
+    *(sa.func.coalesce(sa.func.sum(part), 0).label(part.key) for part in (_PARTS.c.high, _PARTS.c.low))
+)
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAINS: Final[dict[str, timedelta]] = {
@@ -87,7 +100,7 @@ def lock_subjects(tx: Tx, subjects: Iterable[str]) -> None:
 def add(tx: Tx, values: Mapping[CounterKey, int], at: datetime) -> None:
     """Count amounts in their buckets."""
     rows = [
-        {**_columns(key), "grain": grain, "bucket": bucket, "value": value}
+        {**_columns(key), "grain": grain, "bucket": bucket, "value": min(value, MOST)}
         for key, value in sorted(values.items())
         if value
         for grain, bucket in buckets(at).items()
@@ -95,11 +108,10 @@ def add(tx: Tx, values: Mapping[CounterKey, int], at: datetime) -> None:
     if not rows:
         return
     insert = tx.insert_into(_COUNTERS)
+    more = insert.excluded.value
+    value = sa.case((_C.value > MOST - more, MOST), else_=_C.value + more)
     tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=list(_COUNTERS.primary_key.columns), set_={"value": _C.value + insert.excluded.value}
-        ),
-        rows,
+        insert.on_conflict_do_update(index_elements=list(_COUNTERS.primary_key.columns), set_={"value": value}), rows
     )
 
 
@@ -120,7 +132,8 @@ def total(tx: Tx, reading: Reading) -> int:
     """The sum of a reading, from few rows however many payments there were."""
     start = reading.start
     query, spans = (_EVER, {}) if start is None else (_SINCE, _spans(start))
-    return sum(int(tx.execute(query, [{**_columns(key), **spans}]).scalar_one()) for key in reading.keys)
+    found: list[Row] = [tx.execute(query, [{**_columns(key), **spans}]).one() for key in reading.keys]
+    return sum(int(row.high) * _PART + int(row.low) for row in found)
 
 
 def detailed(tx: Tx, reading: Reading, held: int, now: datetime) -> Sum:
@@ -152,7 +165,10 @@ def make_anew(tx: Tx, sums: Mapping[tuple[datetime, CounterKey], int]) -> None:
     while rows := list(islice(filled, _AT_ONCE)):
         tx.execute(
             sa.insert(_COUNTERS),
-            [{**_columns(key), "grain": grain, "bucket": at, "value": value} for (key, grain, at), value in rows],
+            [
+                {**_columns(key), "grain": grain, "bucket": at, "value": min(value, MOST)}
+                for (key, grain, at), value in rows
+            ],
         )
 
 

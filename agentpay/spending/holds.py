@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 import sqlalchemy as sa
 
@@ -19,6 +19,8 @@ from agentpay_policies.decisions import COUNT, NANO, CounterKey, Reading
 _HOLDS = table(HoldRow)
 _INSTALLATION = table(InstallationRow)
 _H = _HOLDS.c
+
+_WHOLE: Final = 10**9
 
 KeysOf = Callable[[Row], Iterable[CounterKey]]
 """Which counters a hold counts in."""
@@ -110,17 +112,18 @@ def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
     facts = (_H.agent, _H.path, _H.operation, _H.direction, _H.customer_id, _H.payee, _H.provider, _H.currency)
     live = _H.state.in_(("held", "captured"))
 
-    def summed(column: sa.ColumnElement[int], name: str) -> sa.Label[int]:
-        return sa.func.sum(sa.case((live, column), else_=0)).label(name)
+    def summed(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+        return sa.func.sum(sa.case((live, column), else_=0))
 
     rows = tx.all(
         sa.select(
             *facts,
             _H.approved,
             sa.type_coerce(minute, _H.held_at.type).label("held_at"),
-            summed(_H.weight_minor, "weight_minor"),
-            summed(_H.restored_minor, "restored_minor"),
-            summed(_H.cost_nanos, "cost_nanos"),
+            summed(_H.weight_minor - _H.restored_minor).label("minor"),
+            # In two parts, so that no sum overflows: what an agent records may cost whatever it says.
+            summed(_H.cost_nanos // _WHOLE).label("whole"),
+            summed(_H.cost_nanos % _WHOLE).label("rest"),
             sa.func.count().label("attempts"),
         )
         .where(_H.state != "void")
@@ -129,9 +132,14 @@ def rebuilt(tx: Tx, keys_of: KeysOf) -> dict[tuple[datetime, CounterKey], int]:
     sums: dict[tuple[datetime, CounterKey], int] = {}
     for row in rows:
         for key in keys_of(row):
-            amount = int(row.attempts) if key.unit == COUNT else value(row, key.unit)
-            sums[row.held_at, key] = sums.get((row.held_at, key), 0) + amount
+            sums[row.held_at, key] = sums.get((row.held_at, key), 0) + _summed(row, key.unit)
     return sums
+
+
+def _summed(row: Row, unit: str) -> int:
+    if unit == COUNT:
+        return int(row.attempts)
+    return int(row.whole) * _WHOLE + int(row.rest) if unit.startswith(NANO) else int(row.minor)
 
 
 def move_to_paths(tx: Tx, present: Callable[[str], tuple[str, ...]]) -> None:

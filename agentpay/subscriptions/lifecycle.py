@@ -69,7 +69,7 @@ def begin(
     queries.lock_slot(tx, customer.id, plan.group)
     for row in queries.in_group(tx, customer.id, plan.group):
         _refuse_second(row, plan, now)
-        if principal.kind == "agent" and row.plan_id != plan.id and committed(row, now):
+        if principal.kind == "agent" and row.plan_id != plan.id and committed(continue_free(tx, row, now), now):
             raise _bound(row, "Keep the plan until its term is over, or ask the operator to change it.")
     row = SubscriptionRow(
         id=subscription_id or ids.new("sub"),

@@ -32,9 +32,24 @@ def customers_with_unbilled(tx: Tx, limit: int, after: str) -> list[str]:
     return [row.customer_id for row in tx.all(query.order_by(_E.customer_id).limit(limit))]
 
 
-def claim_events(tx: Tx, customer_id: str, currency: str, bill_id: str) -> int:
-    """Mark every unbilled event with the bill, and return the sum of exactly those; the carry is locked."""
+def first_events(tx: Tx, customer_id: str, currency: str, most: int) -> tuple[list[str], int]:
+    """As many of the unbilled events as come to no more than `most`, the first first, and what they come to."""
+    query = sa.select(_E.id, _E.unbilled_nanos).where(_E.customer_id == customer_id, _E.currency == currency)
+    ids, total = list[str](), 0
+    for row in tx.all(query.where(*_unbilled()).order_by(_E.recorded_at, _E.id)):
+        if total + row.unbilled_nanos > most:
+            break
+        ids.append(row.id)
+        total += row.unbilled_nanos
+    return ids, total
+
+
+def claim_events(tx: Tx, customer_id: str, currency: str, bill_id: str, only: Sequence[str] | None = None) -> int:
+    """Mark every unbilled event with the bill, or only some, and return the sum of exactly those; the carry is
+    locked."""
     marked = sa.update(_EVENTS).where(_E.customer_id == customer_id, _E.currency == currency, *_unbilled())
+    if only is not None:
+        marked = marked.where(_E.id.in_(only))
     rows = tx.all(marked.values(bill_id=bill_id).returning(_E.unbilled_nanos))
     return sum(int(row.unbilled_nanos) for row in rows)
 

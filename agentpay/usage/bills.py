@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Final
 
 from agentpay.audit.log import record as audit
 from agentpay.errors import Conflict, NotFound
@@ -14,6 +15,9 @@ from agentpay.principal import SYSTEM, Principal
 from agentpay.storage.transaction import Tx
 from agentpay.usage import bill_queries, queries
 from agentpay_policies.money import NANO, nanos_per_minor, whole_minor
+
+MOST_BILLED: Final = 8 * 10**18
+"""The most that one bill takes, in 10⁻⁹: it is within a BIGINT. Above it the first events are billed first."""
 
 
 def unbilled(tx: Tx, customer_id: str, currency: str | None = None) -> list[tuple[str, int]]:
@@ -24,6 +28,15 @@ def unbilled(tx: Tx, customer_id: str, currency: str | None = None) -> list[tupl
     for row in queries.carries(tx, customer_id):
         sums[row.currency] += row.bill_nanos
     return sorted((code, nanos) for code, nanos in sums.items() if nanos and currency in (None, code))
+
+
+def billable(tx: Tx, customer_id: str, currency: str) -> int:
+    """What one bill would take of it now: all, where that is not more than a bill can be."""
+    total = dict(unbilled(tx, customer_id, currency)).get(currency, 0)
+    if total <= MOST_BILLED:
+        return total
+    carried = sum(row.bill_nanos for row in queries.carries(tx, customer_id) if row.currency == currency)
+    return int(carried) + bill_queries.first_events(tx, customer_id, currency, MOST_BILLED)[1]
 
 
 def customers_to_bill(tx: Tx, limit: int, after: str = "") -> list[str]:
@@ -48,9 +61,11 @@ def claim_unbilled(
         if earlier.state == "released" or (earlier.customer_id, earlier.currency) != (customer_id, currency):
             raise Conflict(f"The bill {bill_id[:60]!r} stands for other usage.")
         return int(earlier.claimed_nanos)
-    if dict(unbilled(tx, customer_id, currency)).get(currency, 0) < nanos_per_minor(currency):
+    total = dict(unbilled(tx, customer_id, currency)).get(currency, 0)
+    if total < nanos_per_minor(currency):
         return 0
-    marked = bill_queries.claim_events(tx, customer_id, currency, bill_id)
+    only = bill_queries.first_events(tx, customer_id, currency, MOST_BILLED)[0] if total > MOST_BILLED else None
+    marked = bill_queries.claim_events(tx, customer_id, currency, bill_id, only)
     minor, rest = whole_minor(carry.bill_nanos + marked, currency)
     claimed = minor * nanos_per_minor(currency)
     queries.change_carry(tx, customer_id, currency, bill=rest - carry.bill_nanos)

@@ -62,4 +62,4 @@ def _feature(
 
 def _unbilled(tx: Tx, customer_id: str) -> tuple[Price, ...]:
     """What is not billed yet; never below nothing, whatever is given back at this moment."""
-    return tuple(Price.from_nanos(nanos, code) for code, nanos in bills.unbilled(tx, customer_id) if nanos > 0)
+    return tuple(Price.summed(nanos, code) for code, nanos in bills.unbilled(tx, customer_id) if nanos > 0)

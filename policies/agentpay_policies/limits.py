@@ -241,7 +241,7 @@ def figure(value: int, unit: str) -> str:
     if unit == COUNT:
         return str(value)
     if unit.startswith(NANO):
-        return str(Price.from_nanos(value, unit.removeprefix(NANO)))
+        return str(Price.summed(value, unit.removeprefix(NANO)))
     return f"{format_minor(value, unit)} {unit}"
 
 

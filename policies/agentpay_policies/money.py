@@ -175,6 +175,14 @@ class Price:
         """The price that is so many 10⁻⁹ of the currency."""
         return cls(_shifted(nanos, PRICE_DECIMALS), currency)
 
+    @classmethod
+    def summed(cls, nanos: int, currency: str) -> Self:
+        """What many prices add up to, which may be more than one of them can be."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "amount", _shifted(nanos, PRICE_DECIMALS).normalize(context=_EXACT))
+        object.__setattr__(made, "currency", currency)
+        return made
+
     @property
     def nanos(self) -> int:
         """The price in 10⁻⁹ of the currency."""

@@ -180,6 +180,7 @@ def check_counters(tx: Tx) -> None:
         for row in tx.all(sa.select(_COUNTERS))
     }
     for spot, value in expected.items():
+        value = min(value, 2**62)  # where a counter stops
         assert found.get(spot, 0) == value, f"{spot}: {found.get(spot, 0)} counted, {value} held"
     assert not {spot: value for spot, value in found.items() if value and spot not in expected}
 

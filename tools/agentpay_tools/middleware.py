@@ -26,7 +26,7 @@ from langchain.agents.middleware.types import (
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from agentpay.errors import ConfigurationError, PaymentRequired
+from agentpay.errors import ConfigurationError, PaymentRequired, ReservationClosed
 from agentpay.ids import Ids, RandomIds
 from agentpay.manager.threads import Threads
 from agentpay.plans.models import feature_name, units
@@ -155,15 +155,22 @@ class MeteringMiddleware(AgentMiddleware[AgentState[Any], Any]):
         if used == 0:
             held.release()
             return
-        held.commit(held.quantity if used is None else min(used, held.quantity))
-        if used is None or used <= held.quantity:
-            return
+        self._count(held, held.quantity if used is None else min(used, held.quantity))
+        if used is not None and used > held.quantity:
+            self._record(held, used - held.quantity, "over")
+
+    def _count(self, held: Reservation, quantity: int) -> None:
+        """Commit. What took longer than its units were held is recorded as any use is: it was done all the same."""
         try:
-            self._manager.record_usage(
-                held.customer, held.feature, used - held.quantity, idempotency_key=f"{held.id}/over"
-            )
+            held.commit(quantity)
+        except ReservationClosed:
+            self._record(held, quantity, "late")
+
+    def _record(self, held: Reservation, quantity: int, why: str) -> None:
+        try:
+            self._manager.record_usage(held.customer, held.feature, quantity, idempotency_key=f"{held.id}/{why}")
         except PaymentRequired as out:
-            logger.warning("%d %s over the reservation were not recorded: %s", used - held.quantity, held.feature, out)
+            logger.warning("%d %s (%s the reservation) were not recorded: %s", quantity, held.feature, why, out)
 
     # ---- the tools
 
@@ -184,7 +191,7 @@ class MeteringMiddleware(AgentMiddleware[AgentState[Any], Any]):
         finally:
             if not done:  # an interrupt of the graph ends here too: the tool is called again when it is resumed
                 _give_back(held)
-        _take(held)
+        self._take(held)
         return answer
 
     async def awrap_tool_call(
@@ -204,11 +211,15 @@ class MeteringMiddleware(AgentMiddleware[AgentState[Any], Any]):
         finally:
             if not done:
                 await self._threads.run(lambda: _give_back(held))
-        await self._threads.run(lambda: _take(held))
+        await self._threads.run(lambda: self._take(held))
         return answer
 
     def _hold_call(self, request: ToolCallRequest) -> Reservation:
         return self._hold(str(self._calls), 1, _context(request.runtime), _call_key(request) or self._ids.new("tool"))
+
+    def _take(self, held: Reservation) -> None:
+        if held.state != _COUNTED:
+            self._count(held, held.quantity)
 
     def _hold(self, feature: str, quantity: int, context: object, key: str) -> Reservation:
         customer = self._customer(context) if callable(self._customer) else self._customer
@@ -222,28 +233,25 @@ def _context(runtime: object) -> object:
 def _call_key(request: ToolCallRequest) -> str | None:
     """What names this call in this thread for ever, so that a step that the graph repeats is counted once.
 
-    None where the graph keeps no state, and so repeats nothing. Ids of calls alone will not do: some models count from
-    zero in every message.
+    None where the graph keeps no state, and so repeats nothing; and where several calls of a message have one id, which
+    would be counted as one. Ids of calls alone will not do: some models count from zero in every message.
     """
     thread = (getattr(request.runtime, "config", None) or {}).get("configurable", {}).get("thread_id")
     call_id = request.tool_call.get("id")
     messages = request.state.get("messages", []) if isinstance(request.state, dict) else []
     asked = next(
         (
-            message.id
+            message
             for message in reversed(messages)
             if isinstance(message, AIMessage) and any(call["id"] == call_id for call in message.tool_calls)
         ),
         None,
     )
-    if thread is None or asked is None:
+    if thread is None or asked is None or asked.id is None:
         return None
-    return hashlib.sha256(repr((str(thread), asked, call_id)).encode()).hexdigest()
-
-
-def _take(held: Reservation) -> None:
-    if held.state != _COUNTED:
-        held.commit()
+    if sum(call["id"] == call_id for call in asked.tool_calls) > 1:
+        return None
+    return hashlib.sha256(repr((str(thread), asked.id, call_id)).encode()).hexdigest()
 
 
 def _give_back(held: Reservation) -> None:

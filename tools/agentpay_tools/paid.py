@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from agentpay.billing.paid import Checkout, Selling, Services, Tariff, Unpaid, tariff
-from agentpay.errors import AgentPayError, ConfigurationError, ReservationClosed, ValidationError
+from agentpay.errors import AgentPayError, ConfigurationError, ValidationError
 from agentpay.ids import RandomIds
 from agentpay.manager.threads import Threads
 from agentpay.plans.models import units as checked_units
@@ -136,18 +136,14 @@ class PaidTools:
             unknown = ValidationError("The host names no customer for this call, or it cannot be measured.")
             return Unpaid(unknown, sold, None)
 
+    def take(self, held: Reservation) -> None:
+        """Count a call that was run; for adapters."""
+        self._selling.take(held)
+
     @property
     def threads(self) -> Threads:
         """Where awaited calls wait for the database."""
         return self._threads
-
-
-def take(held: Reservation) -> None:
-    """Count a call that was run."""
-    try:
-        held.commit()
-    except ReservationClosed:
-        logger.error("a call of %s by %s took too long to be counted", held.feature, held.customer)
 
 
 def offer_text(unpaid: Unpaid) -> str:
@@ -217,7 +213,7 @@ class _McpCall:
             finally:
                 if not done:
                     held.release()
-            take(held)
+            self._paid.take(held)
             return result
 
         return call
@@ -237,7 +233,7 @@ class _McpCall:
             finally:
                 if not done:
                     await threads.run(held.release)
-            await threads.run(lambda: take(held))
+            await threads.run(lambda: self._paid.take(held))
             return result
 
         return call

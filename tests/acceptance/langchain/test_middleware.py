@@ -183,6 +183,41 @@ def test_a_call_that_the_graph_makes_again_is_counted_once(shop: Bench, used: Ca
     assert used("calls") == 1
 
 
+def test_what_takes_longer_than_its_units_are_held_is_counted_all_the_same(
+    shop: Bench, used: Callable[[str], int]
+) -> None:
+    @tool
+    def wait(what: str) -> str:
+        """Takes its time."""
+        shop.later(minutes=20)
+        return what
+
+    def slowly(_messages: Any) -> AIMessage:
+        shop.later(minutes=20)
+        return says("done", 130)
+
+    meter = MeteringMiddleware(shop.manager, customer="acme", tokens="tokens", tool_calls="calls", tokens_per_call=100)
+    graph = agent_of(Scripted(calls(("wait", {"what": "x"}), tokens=10), slowly), [wait], middleware=[meter])
+    assert graph.invoke(RUN)["messages"][-1].content == "done"
+    assert (used("tokens"), used("calls")) == (140, 1)
+
+
+def test_calls_of_one_id_are_as_many_calls(shop: Bench, used: Callable[[str], int]) -> None:
+    ran: list[str] = []
+
+    @tool
+    def note(what: str) -> str:
+        """Notes something."""
+        ran.append(what)
+        return "noted"
+
+    meter = MeteringMiddleware(shop.manager, customer="acme", tool_calls="calls")
+    asked = AIMessage("", tool_calls=[{"name": "note", "args": {"what": what}, "id": "same"} for what in "abcde"])
+    graph = agent_of(Scripted(asked, says("done")), [note], middleware=[meter], checkpointer=InMemorySaver())
+    graph.invoke(RUN, {"configurable": {"thread_id": uuid.uuid4().hex}})
+    assert (len(ran), used("calls")) == (2, 2)
+
+
 @pytest.mark.anyio
 async def test_runs_side_by_side_never_pass_the_limit(shop: Bench, used: Callable[[str], int]) -> None:
     meter = MeteringMiddleware(shop.manager, customer="acme", tokens="tokens", tool_calls="calls", tokens_per_call=100)

@@ -194,6 +194,22 @@ def test_a_call_that_fails_costs_nothing(shop: Bench) -> None:
     assert [str(money) for money in shop.manager.credits_of("acme")] == ["1.00 USD"]
 
 
+def test_a_call_that_takes_longer_than_its_units_are_held_is_paid_all_the_same(shop: Bench) -> None:
+    shop.manager.grant_credits("acme", "0.05", "USD", idempotency_key="gift")
+
+    @tool
+    def search(query: str) -> str:
+        """Searches."""
+        shop.later(minutes=20)
+        return query
+
+    made = paid_tools(shop).langchain(**PRICE)(search)
+    call = {"type": "tool_call", "id": "1", "name": "search", "args": {"query": "x"}}
+    assert made.invoke(call).content == "x"
+    assert [str(money) for money in shop.manager.credits_of("acme")] == ["0.00 USD"]
+    assert made.invoke(call).artifact["status"] == "payment_required"
+
+
 def test_the_customer_is_never_an_argument(shop: Bench) -> None:
     shop.manager.grant_credits("rich", "100.00", "USD", idempotency_key="gift")
     search = Searching(paid_tools(shop), **PRICE)

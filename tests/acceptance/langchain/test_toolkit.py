@@ -72,6 +72,16 @@ def test_an_agent_that_the_policy_does_not_name_does_not_start(shop: Bench) -> N
         AgentPayToolkit(shop.manager, agents=["bot", "root"], agent_from=lambda config, context: "bot")
 
 
+def test_an_agent_of_a_pattern_is_one_that_the_policy_names(make_bench: MakeBench) -> None:
+    bench = make_bench(policy=policy({"worker-*": {}, "each-*": {"each": True}}))
+    message = invoked(tools_of(bench, agent="worker-7")["charge"], CHARGE)
+    assert message.artifact["status"] == "succeeded"
+    bench.manager.enrol_agent("each-1")
+    assert "charge" in tools_of(bench, agent="each-1")
+    with pytest.raises(ConfigurationError, match="names no agent w-7"):
+        AgentPayToolkit(bench.manager, agent="w-7")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,23 @@ def test_unknown_things_are_named(shared: Bench, ana: str) -> None:
         "customer": "NOT_FOUND", "limit": "INVALID_ARGUMENT",
     }  # fmt: skip
     assert shared.manager.list_payments(ana) == ()
+
+
+@pytest.mark.parametrize("named", ["\ud800", "a\x00b", ""], ids=repr)
+def test_an_id_that_no_database_takes_is_refused(shared: Bench, ana: str, named: str) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "payment": lambda: shared.bot.get_payment(named),
+        "key": lambda: shared.bot.get_payment(idempotency_key=named),
+        "approval": lambda: shared.bot.get_approval(named),
+        "cursor": lambda: shared.bot.list_payments(ana, cursor=named),
+        "refund": lambda: shared.bot.refund(named, reason="x", idempotency_key=ana),
+        "read": lambda: shared.manager.get_payment(named),
+        "continued": lambda: shared.manager.continue_payment(named),
+        "verified": lambda: shared.manager.verify_payment(named),
+        "asked": lambda: shared.manager.get_approval(named),
+        "card": lambda: shared.manager.approval_card(named),
+    }
+    assert {name: code_of(call) for name, call in calls.items()} == dict.fromkeys(calls, "INVALID_ARGUMENT")
 
 
 def test_a_page_follows_the_one_before(shared: Bench, ana: str) -> None:

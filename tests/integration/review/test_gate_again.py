@@ -32,6 +32,26 @@ def test_recorded_usage_may_be_limited_for_each_customer(make_bench: MakeBench) 
     bench.check()
 
 
+def test_no_cost_that_an_agent_records_keeps_its_operator_from_anything(make_bench: MakeBench) -> None:
+    """Neither from another policy, nor from reading what is unbilled, nor from billing it."""
+    bench = make_bench(policy=policy({"bot": {"record_usage": {}}}))
+    for number in range(12):
+        bench.later(minutes=1)
+        bench.bot.record_usage("ana", "api", cost="1000000000", idempotency_key=f"u{number}")
+    caps = [
+        {"id": "ever", "amount": "1.00 USD", "window": "lifetime"},
+        {"id": "daily", "amount": "1.00 USD", "window": WINDOW},
+    ]
+    bench.manager.apply_policy(policy({"bot": {"record_usage": {"limits": caps}}}))
+    found = violations_of(lambda: bench.bot.record_usage("ana", "api", cost="0.01", idempotency_key="more"))
+    assert found == ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"]
+    assert [one.remaining for one in bench.bot.get_budget().limits[1:]] == ["0 USD", "0 USD"]
+    assert str(bench.manager.get_usage("ana").unbilled[0]) == "12000000000 USD"
+    bills = [bench.manager.bill_usage("ana", idempotency_key=f"b{number}") for number in range(3)]
+    assert [str(bill.amount) for bill in bills] == ["8000000000.00", "4000000000.00", "0.00"]
+    assert not bench.manager.doctor().breaches
+
+
 def test_anothers_payment_may_be_refunded_above_the_least(make_bench: MakeBench) -> None:
     rules = {"allow": "any", "per_transaction": {"min": "1.00 USD", "max": "9.00 USD"}}
     bench = make_bench(policy=policy({"bot": {"refund": rules}}))
@@ -42,6 +62,17 @@ def test_anothers_payment_may_be_refunded_above_the_least(make_bench: MakeBench)
         "BELOW_MINIMUM"
     ]
     bench.check()
+
+
+def test_of_anothers_payment_a_refusal_says_nothing_else(make_bench: MakeBench) -> None:
+    euros: dict[str, Any] = {"currencies": {"allow": ["EUR"]}, "charge": {"per_transaction": {"max": "9.00 EUR"}}}
+    rules = {"bot": {"customers": {"allow": ["ana"]}}, "other": {**euros, "subscribe": None, "record_usage": None}}
+    bench = make_bench(policy=policy(rules))
+    theirs = bench.manager.for_agent("other").charge("ben", "5.00", "EUR", description="x", idempotency_key="k")
+    with pytest.raises(AgentPayError) as caught:
+        bench.bot.refund(theirs.id, reason="x", idempotency_key="r")
+    assert [found.code for found in getattr(caught.value, "violations")] == ["NOT_OWN_PAYMENT"]  # noqa: B009
+    assert "EUR" not in str(caught.value)
 
 
 def test_a_look_alike_is_asked_about_again_where_the_memo_became_another(make_bench: MakeBench) -> None:

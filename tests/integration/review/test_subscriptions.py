@@ -10,7 +10,7 @@ from agentpay import PaymentPlan, PaymentType
 from agentpay.errors import AgentPayError, NotSent, PaymentDeclined
 from agentpay.plans.models import BillingPeriod
 from agentpay.providers.outcomes import Declined, Succeeded
-from support.bench import Bench, policy, violations_of
+from support.bench import Bench, code_of, policy, violations_of
 from support.bench_fixtures import MakeBench
 from support.scripted import ScriptedProvider
 
@@ -95,6 +95,32 @@ def test_a_cancellation_is_repeated_by_its_key_and_ends_nothing_new(bench: Bench
     bench.manager.subscribe("ana", "pro", idempotency_key="2")
     bench.bot.cancel_subscription("ana", at_period_end=False, idempotency_key="c")  # the client had timed out
     assert bench.manager.get_subscription("ana").status == "active", "a repeat ended another subscription"
+
+
+def test_the_keys_of_cancellations_are_throttled_as_all_are(make_bench: MakeBench) -> None:
+    bench = make_bench(throttle="3/3")
+    plan(bench, "pro")
+    bench.manager.subscribe("ana", "pro", idempotency_key="1")
+
+    def cancel(key: str) -> str:
+        return code_of(lambda: bench.bot.cancel_subscription("ana", idempotency_key=key))
+
+    assert [cancel(f"c{number}") for number in range(4)] == ["fine", "fine", "fine", "THROTTLED"]
+    assert cancel("c0") == "fine", "known keys are free"
+
+
+def test_an_agent_learns_nothing_of_a_customer_that_is_denied(make_bench: MakeBench) -> None:
+    rules = {"customers": {"allow": ["ana"]}, "tools": ["subscribe"]}
+    bench = make_bench(policy=policy({"bot": rules}))
+    plan(bench, "pro")
+    bench.manager.subscribe("ben", "pro", idempotency_key="1")
+    bench.manager.subscribe("ana", "pro", idempotency_key="2")
+    found = [
+        violations_of(lambda: bench.bot.subscribe("ben", "pro", idempotency_key="k")),
+        violations_of(lambda: bench.bot.subscribe("zoe", "pro", idempotency_key="k")),
+    ]
+    assert found == [["CUSTOMER_NOT_ALLOWED"]] * 2
+    assert code_of(lambda: bench.bot.subscribe("ana", "pro", idempotency_key="k")) == "ALREADY_SUBSCRIBED"
 
 
 def test_what_is_refused_to_an_agent_is_audited(bench: Bench) -> None:

@@ -48,8 +48,8 @@ def limit(amount: str, **more: Any) -> dict[str, Any]:
 
 
 def plan(bench: Bench, plan_id: str, **more: Any) -> None:
-    values: dict[str, Any] = {"payment_type": "subscription", "price": "10.00", "billing_period": "monthly", **more}
-    bench.manager.create_plan(PaymentPlan(id=plan_id, name=plan_id, group=plan_id, **values))
+    values: dict[str, Any] = {"payment_type": "subscription", "price": "10.00", "billing_period": "monthly"}
+    bench.manager.create_plan(PaymentPlan(**{"id": plan_id, "name": plan_id, "group": plan_id, **values, **more}))
 
 
 def subscribe(bench: Bench, plan_id: str, customer: str = "ana") -> Callable[[], object]:
@@ -118,6 +118,30 @@ def test_a_term_is_kept_and_ends_when_it_is_over(make_bench: MakeBench) -> None:
     assert bench.movements() == 3, "the first period and the two that were still agreed"
     assert bench.manager.get_subscription("ana", "bound").status == "canceled"
     bench.check()
+
+
+@pytest.mark.parametrize("price", ["0.00", "1.00"])
+def test_a_term_is_not_ended_by_another_plan_either(make_bench: MakeBench, price: str) -> None:
+    bench = make_bench(clock=FixedClock(NOON))
+    plan(bench, "bound", term=2, group="one")
+    plan(bench, "other", price=price, group="one")
+    subscribe(bench, "bound")()
+    with pytest.raises(Conflict, match="committed to 2 periods"):
+        subscribe(bench, "other")()
+    assert (bench.movements(), bench.manager.get_subscription("ana").plan) == (1, "bound")
+    bench.later(days=31)
+    bench.manager.renew_due()
+    subscribe(bench, "other")()
+    assert bench.manager.get_subscription("ana", "other").status == "active", "in its last period it may be replaced"
+    assert bench.manager.get_subscription("ana", "bound").status == "canceled"
+
+
+def test_the_operator_may_replace_what_a_customer_is_committed_to(make_bench: MakeBench) -> None:
+    bench = make_bench(clock=FixedClock(NOON))
+    plan(bench, "bound", term=2, group="one")
+    plan(bench, "other", group="one")
+    subscribe(bench, "bound")()
+    assert bench.manager.subscribe("ana", "other", idempotency_key="o").status == "active"
 
 
 # ---- approvals

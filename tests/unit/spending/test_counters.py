@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentpay.errors import AgentPayError
 from agentpay.spending import counters
 from agentpay.storage import Store, Tx
 from agentpay.storage.schema import prepare
@@ -69,11 +68,15 @@ def test_each_bucket_holds_its_moment(at: datetime) -> None:
         assert found[grain].timestamp() % length == 0
 
 
-def test_a_sum_that_outgrows_the_column_is_refused_and_never_a_float(memory: Store) -> None:
-    def fill(tx: Tx) -> None:
-        counters.make_anew(tx, {})
-        for _ in range(2):
-            counters.add(tx, {KEYS[0]: 8 * 10**18}, BASE)
+def test_a_counter_stops_before_it_outgrows_its_column_and_no_sum_of_several_does(memory: Store) -> None:
+    minute, most = timedelta(minutes=1), 2**62
 
-    with pytest.raises(AgentPayError):
-        memory.write(fill)
+    def fill(tx: Tx) -> list[int]:
+        counters.make_anew(tx, {(BASE, KEYS[0]): 10**20})
+        for number in range(1, 4):
+            counters.add(tx, {KEYS[0]: 8 * 10**18}, BASE + number * minute)
+            counters.add(tx, {KEYS[0]: 1}, BASE + number * minute)
+        starts = (None, BASE, BASE + minute)
+        return [counters.total(tx, Reading((KEYS[0],), start)) for start in starts]
+
+    assert memory.write(fill) == [most, most, 3 * most]

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from agentpay.billing.paid import Tariff, Unpaid
 from agentpay.errors import ConfigurationError
 from agentpay.usage.service import Reservation
-from agentpay_tools.paid import PaidTools, UnitsOf, offer_body, offer_text, take
+from agentpay_tools.paid import PaidTools, UnitsOf, offer_body, offer_text
 
 Answer = tuple[Any, Any]
 
@@ -96,7 +96,7 @@ class PaidTool(BaseTool):
     def _ended(self, answer: Any, held: Reservation, done: bool) -> Answer:
         if not done:
             raise _Answered(answer.content, answer.artifact)
-        take(held)
+        self._paid.take(held)
         return (answer.content, answer.artifact) if isinstance(answer, ToolMessage) else (answer, None)
 
     def _message(self, answered: _Answered, tool_call_id: str | None) -> Any:

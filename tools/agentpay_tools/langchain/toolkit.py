@@ -23,13 +23,13 @@ from agentpay_tools.langchain.tool import AgentPayTool, Desk
 if TYPE_CHECKING:
     from agentpay.manager import PaymentManager
     from agentpay.manager.asynchronous import AsyncPaymentManager
-    from agentpay.spending.models import ActivePolicy
+    from agentpay_policies.policy import Policy
 
 
 class Manager(tool.Manager, Protocol):
     """What the toolkit needs of `agentpay.PaymentManager`."""
 
-    def active_policy(self) -> ActivePolicy | None: ...
+    def policy_document(self) -> Policy | None: ...
 
     def agents(self) -> tuple[str, ...]: ...
 
@@ -150,14 +150,14 @@ def _check_policy(manager: Manager, agents: Sequence[str]) -> None:
     Raises:
         ConfigurationError: no policy is active, or it names no such agent.
     """
-    if manager.active_policy() is None:
+    policy = manager.policy_document()
+    if policy is None:
         raise ConfigurationError(
             "No spending policy is active, so every spending call would be denied.",
             next_step="Give PaymentManager(policy=…), or make a file the active one: agentpay policy apply FILE",
         )
-    named = manager.agents()
-    if unknown := [agent for agent in agents if agent not in named]:
+    if unknown := [agent for agent in agents if policy.agent(agent) is None]:  # a pattern may be for it
         raise ConfigurationError(
             f"The active policy names no agent {escaped(unknown[0])[:60]}.",
-            next_step=f"It names: {', '.join(named) or 'none'}.",
+            next_step=f"It names: {', '.join(manager.agents()) or 'none'}.",
         )
