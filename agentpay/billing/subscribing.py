@@ -14,7 +14,7 @@ from agentpay.errors import AgentPayError, Conflict, IdempotencyConflict, NotFou
 from agentpay.ids import Ids
 from agentpay.payments.asks import ChargeAsk, Refused
 from agentpay.payments.models import Payment
-from agentpay.payments.opening import Refusals, denial
+from agentpay.payments.refusing import Refusals, denial
 from agentpay.payments.service import Payments
 from agentpay.plans.models import PaymentPlan
 from agentpay.plans.service import plan_of

@@ -20,7 +20,7 @@ from agentpay.errors import (
 from agentpay.manager.wiring import Engine
 from agentpay.payments.asks import ChargeAsk, RefundAsk
 from agentpay.payments.models import Payment, Refund
-from agentpay.payments.opening import Refusals, denial
+from agentpay.payments.refusing import Refusals, denial
 from agentpay.payments.service import PaymentPage
 from agentpay.plans.models import PaymentPlan
 from agentpay.principal import Principal, agent

@@ -1,4 +1,4 @@
-"""What a payment or refund of an agent is to the policy, read from its row: for people who decide about it."""
+"""What a payment or refund of an agent is to the policy, read from its row: to the gate, and to people who decide."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ def effect_of(tx: Tx, owner_id: str) -> Effect:
         )
         return Effect(request, payment.provider_account, payment.mode, refund_of=payment.id)
     row = queries.payment(tx, owner_id)
-    operation: Operation = "subscribe" if row.operation == "subscribe" else "charge"
-    request = _request(
-        tx, row, row.principal_id, operation, Money.from_minor(row.amount_minor, row.currency), own_charge=True
-    )
+    request = charge_request(tx, row)
     return Effect(request, row.provider_account, row.mode)
+
+
+def charge_request(tx: Tx, row: Row) -> Request:
+    """An agent's charge, or the charge of its subscribing."""
+    operation: Operation = "subscribe" if row.operation == "subscribe" else "charge"
+    money = Money.from_minor(row.amount_minor, row.currency)
+    return _request(tx, row, row.principal_id, operation, money, own_charge=True)
 
 
 def refund_request(tx: Tx, payment: Row, agent: str, money: Money) -> Request:

@@ -8,17 +8,20 @@ A refusal before a payment exists keeps nothing but its audit row: the key stays
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from agentpay.audit import log
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, Conflict, DuplicateSuspected, IdempotencyConflict, PolicyDenied, Throttled
+from agentpay.errors import AgentPayError, Conflict, DuplicateSuspected
 from agentpay.ids import Ids
 from agentpay.payments import queries
-from agentpay.payments.asks import ChargeAsk, Opened, Purpose, Refused, Stands, Started, effect_digest
+from agentpay.payments.asks import ChargeAsk, Opened, Purpose, Stands, Started, effect_digest
 from agentpay.payments.attempts import Attempts, newest
+from agentpay.payments.claiming import Claimed, claim
+from agentpay.payments.describing import charge_request
+from agentpay.payments.refusing import Refusals, denial
 from agentpay.payments.tables import PaymentRow
 from agentpay.payments.views import payment_view, refusal_of
 from agentpay.principal import Principal
@@ -31,77 +34,9 @@ from agentpay.spending.models import Allowed, Ask, Denied, Parked, Rules, Verdic
 from agentpay.spending.throttle import Throttle
 from agentpay.storage import keys, texts
 from agentpay.storage.transaction import Row, Tx
-from agentpay_policies.decisions import Request as PolicyRequest
 from agentpay_policies.memo import MemoRule, render_memo
 from agentpay_policies.money import Money
 from agentpay_policies.payees import Payee
-
-
-class Denial(PolicyDenied):
-    """A denial on its way to be written down. It knows the decision, so it never leaves the engine: see `plain`."""
-
-    def __init__(self, denied: Denied, payment_id: str | None, owner_id: str | None) -> None:
-        first = denied.violations[0]
-        more = f" (and {len(denied.violations) - 1} more)" if len(denied.violations) > 1 else ""
-        super().__init__(
-            f"{first.message}{more}",
-            violations=denied.violations,
-            payment_id=payment_id,
-            next_step=first.next_step,
-            retry_at=first.retry_at,
-        )
-        self.denied = denied
-        self.owner_id = owner_id
-
-    def plain(self) -> PolicyDenied:
-        """The same for the agent, with nothing but what the agent may know."""
-        return PolicyDenied(
-            self.message,
-            violations=self.violations,
-            payment_id=self.payment_id,
-            next_step=self.next_step,
-            retry_at=self.retry_at,
-        )
-
-
-def denial(denied: Denied, payment_id: str | None = None, *, owner_id: str | None = None) -> Denial:
-    """The error for a decision against, with every reason. `Refusals.record` writes it down, as another decision about
-    `owner_id`, the payment or refund that there is already."""
-    return Denial(denied, payment_id, owner_id or payment_id)
-
-
-@dataclass(frozen=True)
-class Refusals:
-    """Writes refusals down: the throttle's count and the audit row, after everything else was undone."""
-
-    throttle: Throttle
-
-    def record(self, tx: Tx, principal: Principal, operation: str, error: AgentPayError) -> Refused:
-        """Keep that something was refused. An agent beyond its bound is turned away instead, and only counted."""
-        now = tx.now()
-        if principal.kind == "agent":
-            throttled = error if isinstance(error, Throttled) else self.throttle.check(tx, principal.id, now)
-            if throttled is not None:
-                self.throttle.count_turned_away(tx, principal.id, now)
-                return Refused(throttled)
-            self.throttle.count_refusal(tx, principal.id, now)
-        codes = [violation.code for violation in error.violations] if isinstance(error, PolicyDenied) else []
-        data = {"code": error.code, "violations": codes}
-        action = f"{operation}.call_refused"  # not "refund.refused", which is what becomes of a refund
-        log.record(tx, principal=principal, action=action, object_id=str(principal), data=data, at=now)
-        if not isinstance(error, Denial):
-            return Refused(error)
-        self._keep(tx, error.denied, error.owner_id, now)
-        return Refused(error.plain())
-
-    def _keep(self, tx: Tx, denied: Denied, owner_id: str | None, now: datetime) -> None:
-        """Keep what was asked for, where it is an operation that the policy has a section for."""
-        if denied.request.operation is None:
-            return
-        named = denied.request.customer
-        customer = None if named is None else customers.known(tx, named)  # one that came with it is gone with it
-        request = replace(denied.request, customer_ref=customer.id if customer else None)
-        requests.keep(tx, request, denied.decision, denied.policy_hash, now, owner_id=owner_id)
 
 
 @dataclass(frozen=True)
@@ -122,8 +57,8 @@ class Opening:
             known = keys.find(tx, ask.principal, ask.operation, ask.key, hashed)
             with tx.conn.begin_nested():
                 return self._new(tx, ask, hashed) if known is None else self._known(tx, known)
-        except _Known as faster:
-            return self.repeat(tx, faster.payment_id, ask.principal)
+        except Claimed as faster:
+            return self.repeat(tx, faster.subject_id, ask.principal)
         except AgentPayError as error:
             return Refusals(self.throttle).record(tx, ask.principal, ask.operation, error)
 
@@ -142,12 +77,7 @@ class Opening:
     def _new(self, tx: Tx, ask: ChargeAsk, hashed: str) -> Opened:
         payment_id = self.ids.new("pay")
         now = tx.now()
-        if not keys.claim(tx, ask.principal, ask.operation, ask.key, hashed, payment_id, now):
-            known = keys.find(tx, ask.principal, ask.operation, ask.key, hashed)
-            if known is None:
-                raise IdempotencyConflict(f"The key {ask.key[:60]!r} is in use.")
-            raise _Known(known)
-        self._admit(tx, ask, now)
+        claim(tx, self.throttle, ask, ask.operation, hashed, payment_id, now)
         provider = self.providers.get(ask.provider)
         limits.check(provider, ask.money, ask.payee, ask.method)
         if ask.checkout is not None:
@@ -160,16 +90,7 @@ class Opening:
         if ask.principal.kind != "agent":
             return self._start(tx, row, provider)
         look_alike = self._look_alike(tx, ask, row, rules)
-        return self._decided(tx, row, provider, self._authorize(tx, row, provider, ask.customer, look_alike))
-
-    def _admit(self, tx: Tx, ask: ChargeAsk, now: datetime) -> None:
-        """Throttle an agent, and lock what its decision will read."""
-        if ask.principal.kind != "agent":
-            return
-        throttled = self.throttle.check(tx, ask.principal.id, now)
-        if throttled is not None:
-            raise throttled
-        self.throttle.count_new_key(tx, ask.principal.id, now)
+        return self._decided(tx, row, provider, self._authorize(tx, row, provider, look_alike))
 
     def _look_alike(self, tx: Tx, ask: ChargeAsk, row: Row, rules: Rules) -> str | None:
         """The newest payment of the window that is the same but for its key, unless the caller named it as distinct.
@@ -262,12 +183,10 @@ class Opening:
             if row.principal_kind != "agent":
                 return self._start(tx, row, provider)
             if row.status == "not_sent" or self.gate.has_approval(tx, row.id):
-                customer = customers.by_id(tx, row.customer_id).external_id
                 rules = self.gate.enter(tx, row.principal_id)
                 row = self._with_memo(tx, row, provider, rules.memo)
-                return self._decided(
-                    tx, row, provider, self._authorize(tx, row, provider, customer, _known_alike(tx, row, rules))
-                )
+                alike = _known_alike(tx, row, rules)
+                return self._decided(tx, row, provider, self._authorize(tx, row, provider, alike))
         return stands(tx, row, replayed=True)
 
     def still_allowed(self, tx: Tx, row: Row, provider: PaymentProvider) -> bool:
@@ -276,36 +195,17 @@ class Opening:
             self.purposes[row.purpose].again(tx, row, tx.now())
         if row.principal_kind != "agent":
             return not self.gate.all_halted(tx)
-        customer = customers.by_id(tx, row.customer_id).external_id
-        return self.gate.still_allows(tx, self._ask(tx, row, provider, customer))
+        return self.gate.still_allows(tx, self._ask(tx, row, provider))
 
-    def _authorize(
-        self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None
-    ) -> Verdict:
-        """Ask the gate."""
-        return self.gate.authorize(tx, self._ask(tx, row, provider, customer, look_alike))
+    def _authorize(self, tx: Tx, row: Row, provider: PaymentProvider, look_alike: str | None) -> Verdict:
+        return self.gate.authorize(tx, self._ask(tx, row, provider, look_alike))
 
-    def _ask(self, tx: Tx, row: Row, provider: PaymentProvider, customer: str, look_alike: str | None = None) -> Ask:
-        operation: Literal["subscribe", "charge"] = "subscribe" if row.operation == "subscribe" else "charge"
-        request = PolicyRequest(
-            tool=operation,
-            agent=row.principal_id,
-            operation=operation,
-            customer=customer,
-            payee=Payee.parse(row.payee),
-            direction=row.direction,
-            provider=row.provider,
-            method=row.method,
-            money=Money.from_minor(row.amount_minor, row.currency),
-            plan=None if row.plan is None else row.plan.rpartition("@")[0],
-            customer_ref=row.customer_id,
-            period=row.plan_period,
-            term=row.plan_term,
-        )
+    def _ask(self, tx: Tx, row: Row, provider: PaymentProvider, look_alike: str | None = None) -> Ask:
+        request = charge_request(tx, row)
         return Ask(
             request=request,
             owner_id=row.id,
-            operation=operation,
+            operation="subscribe" if row.operation == "subscribe" else "charge",
             key=row.idempotency_key,
             digest=effect_digest(row._mapping, provider, texts.text_of(tx, row.id, "memo")),
             customer_id=row.customer_id,
@@ -358,14 +258,6 @@ def _known_alike(tx: Tx, row: Row, rules: Rules) -> str | None:
     if row.operation != "charge" or not rules.duplicate_window:
         return None
     return requests.look_alike_of(tx, row.id, opened_at=row.created_at)
-
-
-class _Known(AgentPayError):
-    """Another transaction claimed the same key a moment earlier."""
-
-    def __init__(self, payment_id: str) -> None:
-        super().__init__("The key is known.")
-        self.payment_id = payment_id
 
 
 def order_of(tx: Tx, row: Row) -> Order:

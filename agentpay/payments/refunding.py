@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from agentpay.audit import log
 from agentpay.customers import service as customers
-from agentpay.errors import AgentPayError, IdempotencyConflict, RefundRefused
+from agentpay.errors import AgentPayError, RefundRefused
 from agentpay.ids import Ids
 from agentpay.payments import queries
 from agentpay.payments.asks import Opened, RefundAsk, Stands, Started, effect_digest
 from agentpay.payments.attempts import Attempts, newest
+from agentpay.payments.claiming import Claimed, claim
 from agentpay.payments.describing import refund_request
-from agentpay.payments.opening import Refusals, denial
+from agentpay.payments.refusing import Refusals, denial
 from agentpay.payments.tables import RefundRow
 from agentpay.payments.views import refund_view, refusal_of
 from agentpay.principal import Principal
@@ -45,8 +46,8 @@ class Refunding:
             known = keys.find(tx, ask.principal, "refund", ask.key, hashed)
             with tx.conn.begin_nested():
                 return self._new(tx, ask, hashed) if known is None else self.again(tx, known)
-        except _Known as faster:
-            return self._repeat(tx, ask, faster.refund_id)
+        except Claimed as faster:
+            return self._repeat(tx, ask, faster.subject_id)
         except AgentPayError as error:
             return Refusals(self.throttle).record(tx, ask.principal, "refund", error)
 
@@ -60,14 +61,7 @@ class Refunding:
 
     def _new(self, tx: Tx, ask: RefundAsk, hashed: str) -> Opened:
         refund_id, now = self.ids.new("ref"), tx.now()
-        if not keys.claim(tx, ask.principal, "refund", ask.key, hashed, refund_id, now):
-            known = keys.find(tx, ask.principal, "refund", ask.key, hashed)
-            raise _Known(known) if known else IdempotencyConflict(f"The key {ask.key[:60]!r} is in use.")
-        if ask.principal.kind == "agent":
-            throttled = self.throttle.check(tx, ask.principal.id, now)
-            if throttled is not None:
-                raise throttled
-            self.throttle.count_new_key(tx, ask.principal.id, now)
+        claim(tx, self.throttle, ask, "refund", hashed, refund_id, now)
         payment = queries.payment(tx, ask.payment_id, lock=True)
         self._refuse_stranger(tx, ask, payment)
         row = self._reserve(tx, ask, payment, refund_id)
@@ -205,14 +199,6 @@ def _disputed(payment: Row) -> str:
 
 def _own(payment: Row, principal: Principal) -> bool:
     return (payment.principal_kind, payment.principal_id) == (principal.kind, principal.id)
-
-
-class _Known(AgentPayError):
-    """Another transaction claimed the same key a moment earlier."""
-
-    def __init__(self, refund_id: str) -> None:
-        super().__init__("The key is known.")
-        self.refund_id = refund_id
 
 
 def refund_order_of(tx: Tx, row: Row, payment: Row) -> RefundOrder:

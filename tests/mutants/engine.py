@@ -83,7 +83,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a denial keeps no record for people",
-        "agentpay/payments/opening.py",
+        "agentpay/payments/refusing.py",
         "requests.keep(tx, request, denied.decision, denied.policy_hash, now, owner_id=owner_id)",
         "return",
         f"{_T}/test_fields.py::test_what_was_denied_is_kept_for_people_with_every_reason[sqlite]",
