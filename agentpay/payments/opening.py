@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from agentpay.audit import log
 from agentpay.customers import service as customers
+from agentpay.customers.models import Customer
 from agentpay.errors import AgentPayError, Conflict, DuplicateSuspected, IdempotencyConflict, PolicyDenied, Throttled
 from agentpay.ids import Ids
 from agentpay.payments import queries
@@ -153,7 +154,7 @@ class Opening:
         if ask.checkout is not None:
             limits.check_checkout(provider)
         customer = customers.ensure(tx, ask.customer, ids=self.ids, now=now)
-        purpose_id = ask.begin(tx, customer, payment_id, now) if ask.begin is not None else None
+        purpose_id = self._begun(tx, ask, customer, payment_id, now)
         rules = self.gate.enter(tx, ask.principal.id) if ask.principal.kind == "agent" else Rules()
         row = self._insert(tx, ask, provider, payment_id, customer.id, purpose_id)
         row = self._with_memo(tx, row, provider, rules.memo)
@@ -161,6 +162,25 @@ class Opening:
             return self._start(tx, row, provider)
         look_alike = self._look_alike(tx, ask, row, rules)
         return self._decided(tx, row, provider, self._authorize(tx, row, provider, ask.customer, look_alike))
+
+    def _begun(self, tx: Tx, ask: ChargeAsk, customer: Customer, payment_id: str, now: datetime) -> str | None:
+        """Begin what the payment is for. Why that cannot be is no business of an agent that the customer is denied."""
+        if ask.begin is None:
+            return None
+        try:
+            return ask.begin(tx, customer, payment_id, now)
+        except Conflict:
+            if ask.principal.kind == "agent":
+                request = PolicyRequest(
+                    tool="subscribe", agent=ask.principal.id, operation="subscribe", customer=ask.customer,
+                    plan=None if ask.plan is None else ask.plan.rpartition("@")[0], money=ask.money, payee=ask.payee,
+                    direction=ask.payee.direction, provider=self.providers.get(ask.provider).name, period=ask.period,
+                    term=ask.term,
+                )  # fmt: skip
+                denied = self.gate.permit_customer(tx, request)
+                if denied is not None:
+                    raise denial(denied) from None
+            raise
 
     def _admit(self, tx: Tx, ask: ChargeAsk, now: datetime) -> None:
         """Throttle an agent, and lock what its decision will read."""
