@@ -208,8 +208,8 @@ class Subscribing:
 
     def _refuse_stranger(self, tx: Tx, request: PolicyRequest) -> None:
         """Refuse an agent a customer of no concern to it before it is told what that customer has."""
-        denied = self.gate.permit(tx, request)
-        if denied is not None and any(found.code == "CUSTOMER_NOT_ALLOWED" for found in denied.violations):
+        denied = self.gate.permit_customer(tx, request)
+        if denied is not None:
             raise denial(denied)
 
     def _request(

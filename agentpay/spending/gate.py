@@ -57,6 +57,14 @@ class Gate:
         kept = _only(denied.decision, lambda code: code != "BELOW_MINIMUM")
         return replace(denied, decision=kept) if kept.violations else None
 
+    def permit_customer(self, tx: Tx, request: Request) -> Denied | None:
+        """The denial where the agent may have nothing to do with the customer; None where only the rest is against."""
+        denied = self.permit(tx, request)
+        if denied is None:
+            return None
+        kept = _only(denied.decision, lambda code: code == "CUSTOMER_NOT_ALLOWED" or code in _NOT_FOR_THIS_AGENT)
+        return replace(denied, decision=kept) if kept.violations else None
+
     def foresee(self, tx: Tx, request: Request, *, look_alike: str | None = None) -> Decision:
         """What would be decided now, with every figure. It holds nothing, and nobody is asked."""
         return self._foreseen(tx, request, look_alike)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -140,3 +141,23 @@ def test_what_is_refused_to_an_agent_is_audited(bench: Bench) -> None:
         if not bench.recorded(f"{name}.call_refused"):
             silent.append(name)
     assert not silent, f"refused without an audit row: {silent}"
+
+
+def test_an_agent_learns_nothing_of_a_customer_that_is_not_its_own(make_bench: MakeBench) -> None:
+    """What another customer has, is paying for or is bound to is not said where the policy denies the customer."""
+    bench = make_bench(policy=policy({"bot": {"customers": {"allow": ["ana"]}}}))
+    plan(bench, "pro")
+    plan(bench, "basic", "5.00")
+    bench.manager.create_plan(
+        PaymentPlan(
+            id="bound", name="bound", payment_type=PaymentType.SUBSCRIPTION, price="10.00", features=["api"],
+            billing_period=BillingPeriod.MONTHLY, term=12,
+        )
+    )  # fmt: skip
+    bench.manager.subscribe("ceo", "pro", idempotency_key="1")
+    bench.manager.subscribe("cfo", "bound", idempotency_key="2")
+    bench.mock.force("action-lookup")
+    bench.manager.subscribe("coo", "pro", idempotency_key="3")
+    asked = {"ceo": "pro", "cfo": "basic", "coo": "basic", "nobody": "pro"}
+    found = {who: violations_of(partial(bench.bot.subscribe, who, asked[who], idempotency_key=who)) for who in asked}
+    assert found == {who: ["CUSTOMER_NOT_ALLOWED"] for who in asked}
