@@ -76,9 +76,14 @@ def _check_nothing_moves(tx: Tx, customer_id: str) -> None:
     if open_one is not None:
         is_payment = open_one.id == open_one.payment_id
         how = f"agentpay payments verify {open_one.id}" if is_payment else "agentpay reconcile"
+        end = f"Bring it to its end ({how}; answer what waits for approval)"
+        if open_one.origin != "agentpay":
+            end = (
+                "It was made at the provider, whose webhook ends it: wait for that, or have the provider send it again"
+            )
         raise Conflict(
             f"{open_one.id} of the customer is {open_one.status}: money may still move.",
-            next_step=f"Bring it to its end ({how}; answer what waits for approval), then erase again.",
+            next_step=f"{end}, then erase again.",
         )
 
 

@@ -191,10 +191,12 @@ def all_of(customer_id: str) -> sa.Select[tuple[str]]:
 
 
 def open_subject_of(tx: Tx, customer_id: str) -> Row | None:
-    """A payment or refund of a customer that may still move money: its id, its payment's id and its status."""
+    """A payment or refund of a customer that may still move money: its id, its payment's id, its status, and where a
+    refund was made."""
     open_statuses = ("approval_required", "pending", "requires_action", "unknown")
-    paid = sa.select(_P.id, _P.id.label("payment_id"), _P.status).where(_P.status.in_(open_statuses))
-    refunded = sa.select(_R.id, _R.payment_id, _R.status).join(PAYMENTS, _P.id == _R.payment_id)
+    made_here = sa.literal("agentpay").label("origin")
+    paid = sa.select(_P.id, _P.id.label("payment_id"), _P.status, made_here).where(_P.status.in_(open_statuses))
+    refunded = sa.select(_R.id, _R.payment_id, _R.status, _R.origin).join(PAYMENTS, _P.id == _R.payment_id)
     refunded = refunded.where(_R.status.in_(open_statuses))
     of_customer = _P.customer_id == customer_id
     return tx.first(paid.where(of_customer).limit(1)) or tx.first(refunded.where(of_customer).limit(1))

@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 _EVENT = "refund.returned"
 
 
-def give_back(tx: Tx, refund_id: str, now: datetime, *, ids: Ids) -> bool:
+def give_back(tx: Tx, refund_id: str, now: datetime, *, ids: Ids, same_as: str | None = None) -> bool:
     """Undo what a refund's success did to the books and to budgets, where it is both succeeded and returned. True where
-    that was done now. The payment is locked."""
+    that was done now. The payment is locked. `same_as` is the refund that stands for the same money from now on."""
     row = queries.refund(tx, refund_id)
     if not (row.returned and row.status == "succeeded") or ledger.is_posted(tx, event=_EVENT, object_id=refund_id):
         return False
@@ -30,7 +30,11 @@ def give_back(tx: Tx, refund_id: str, now: datetime, *, ids: Ids) -> bool:
     undone = ledger.post_reversal(tx, of="refund.succeeded", event=_EVENT, object_id=refund_id, at=now, ids=ids)
     if undone:
         data = {"amount": str(row.amount_minor), "currency": row.currency, "payment": row.payment_id}
+        data |= {} if same_as is None else {"same_as": same_as}
         log.record(tx, principal=SYSTEM, action=_EVENT, object_id=refund_id, data=data, at=now)
         outbox.tell(tx, _EVENT, refund_id, data, now)
-        logger.error("refund %s succeeded and failed afterwards: its money is back", refund_id)
+        if same_as is None:
+            logger.error("refund %s succeeded and failed afterwards: its money is back", refund_id)
+        else:
+            logger.warning("refund %s was heard of before it was asked for again: it is %s", refund_id, same_as)
     return undone

@@ -83,11 +83,14 @@ class Settling:
             self._asked_again(tx, subject, outcome, now)
         if step.effect == "none" or (step.status == subject.status and step.effect == "keep"):
             return
+        stand_in = self._stand_in(tx, parent, outcome, now)
         if parent is not None:
             self._refund_moved(tx, subject, parent, step, now)
         else:
             self._payment_moved(tx, subject, outcome, step, now)
         self._apply_hold(tx, subject_id, step.effect, now, None if parent is None else parent.id)
+        if stand_in is not None:
+            give_back(tx, stand_in, now, ids=self.ids, same_as=subject_id)
         if step.status == "succeeded":
             self.post(tx, subject, parent, now)
         if step.effect == "late":
@@ -198,6 +201,20 @@ class Settling:
         sums = queries.returns_of(tx, payment.id).columns
         late = payment.late or step.effect == "late"
         queries.update_payment(tx, payment.id, **sums, late=late, updated_at=now)
+
+    def _stand_in(self, tx: Tx, payment: Row | None, outcome: Outcome, now: datetime) -> str | None:
+        """The refund that was written down as made at the provider, and is the one that succeeds now: a restored copy
+        heard of it before it was asked for again by its key. It counts no more; its money moved once."""
+        if payment is None or not isinstance(outcome, Succeeded):
+            return None
+        row = queries.refund_at(tx, payment.id, outcome.reference)
+        if row is None or row.returned:
+            return None
+        queries.update_refund(tx, row.id, returned=True, updated_at=now)
+        if row.status == "pending":
+            queries.update_refund(tx, row.id, status="declined")
+            self._tell(tx, row, "refund", states.Step("declined", "none"), "declined", SYSTEM, now)
+        return str(row.id)
 
     def abandon(self, tx: Tx, payment_id: str, by: Principal = SYSTEM) -> None:
         """A payment that was never sent is not to be tried again: it is canceled."""

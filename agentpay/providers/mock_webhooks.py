@@ -74,7 +74,7 @@ def parsed(body: bytes, headers: Mapping[str, str], now: datetime, *, secret: st
             raise WebhookInvalid("The event is of another account.")
         created = datetime.fromisoformat(event["created"]).astimezone(UTC)
         return WebhookEvent(str(event["id"]), account, str(event["type"]), created, _news(event))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MoneyError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, MoneyError) as exc:
         raise WebhookInvalid(f"The body is no event of the mock's: {type(exc).__name__}.") from None
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from agentpay.errors import WebhookInvalid
 from agentpay.providers.base import PaymentProvider
-from agentpay.providers.events import News, WebhookEvent
+from agentpay.providers.events import DisputeNews, News, RefundNews, ReversalNews, StrayNews, WebhookEvent
 from agentpay_policies.errors import ValidationError
 from agentpay_policies.text import identifier
 
@@ -16,6 +16,12 @@ MOST_HEADERS: Final = 100
 LARGEST_HEADERS: Final = 32 * 1024
 MOST_NEWS: Final = 100
 _ID: Final = 255
+_STATUSES: Final[Mapping[type[News], tuple[str, ...]]] = {
+    RefundNews: ("pending", "succeeded", "failed"),
+    DisputeNews: ("open", "won", "lost"),
+    ReversalNews: ("reversed", "restored"),
+    StrayNews: ("received", "taken_back"),
+}
 
 
 def checked_body(body: object) -> None:
@@ -77,6 +83,10 @@ def checked_event(event: WebhookEvent, provider: PaymentProvider) -> None:
         for news in event.news:
             for text in _names(news):
                 identifier(text, "an id in the event", longest=_ID)
+            if getattr(news, "status", None) not in _STATUSES.get(type(news), (None,)):
+                raise WebhookInvalid("The event is malformed: a state that there is not.")
+            if not isinstance(getattr(news, "reason", ""), str):
+                raise WebhookInvalid("The event is malformed: a reason that is no text.")
     except ValidationError as exc:
         raise WebhookInvalid(f"The event is malformed: {exc.message}") from None
     if event.created_at.tzinfo is None or len(event.news) > MOST_NEWS:

@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from agentpay.clock import FixedClock
-from agentpay.errors import ReconcileFirst
+from agentpay.errors import ReconcileFirst, RefundRefused
+from agentpay.ledger import service as ledger
+from agentpay.ledger.postings import REFUNDS
 from agentpay.manager import PaymentManager
 from agentpay.manager.operations import Desk
 from agentpay.payments.tables import AttemptRow
@@ -163,3 +165,35 @@ def test_a_first_epoch_wants_nothing(bench: Bench) -> None:
     bench.manager.halt(reason="stop")
     assert bench.manager.resume()
     assert not bench.manager.resume()
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_refund_that_is_told_and_asked_for_again_after_a_restore_counts_once(
+    bench: Bench, copied: Copied, pending: bool
+) -> None:
+    """The copy has no row of the refund: first its event comes, as one that was made at the provider, then the
+    application asks for it again by its key, which the provider recognises."""
+    payment = bench.manager.charge("ana", "40.00", "USD", idempotency_key="c")
+    copy = copied(bench)
+    bench.manager.refund(payment.id, "14.10" if pending else "5.00", idempotency_key="r")
+    (refund,) = bench.mock.refunds()
+    event = bench.mock.webhook(refund.id)
+    copy.receive_webhook("mock", event.body, event.headers)
+    copy.reconcile()
+    copy.resume()
+    if pending:
+        bench.mock.elsewhere.end_refund(refund.id, "succeeded")
+    copy.refund(payment.id, "14.10" if pending else "5.00", idempotency_key="r")
+    bench.later(minutes=6)
+    copy.reconcile()
+    again = copy.refund(payment.id, "14.10" if pending else "5.00", idempotency_key="r")
+    assert again.status == "succeeded" and bench.movements("refund") == 1
+    found = copy.get_payment(payment.id)
+    assert str(found.refunded) == ("14.10" if pending else "5.00")
+    minor = 1410 if pending else 500
+    assert copy._engine.store.read(lambda tx: ledger.balance(tx, REFUNDS, "USD")) == minor
+    late = bench.mock.webhook(refund.id)
+    copy.receive_webhook("mock", late.body, late.headers)
+    assert copy._engine.store.read(lambda tx: ledger.balance(tx, REFUNDS, "USD")) == minor
+    with pytest.raises(RefundRefused, match=str(found.amount - found.refunded)):
+        copy.refund(payment.id, "39.99", idempotency_key="more")

@@ -178,6 +178,22 @@ def test_a_payment_that_may_still_move_money_is_brought_to_its_end_first(
     assert NAME in everything(bench)
 
 
+def test_a_refund_that_a_person_began_at_the_provider_is_ended_there(bench: Bench) -> None:
+    """Nothing of ours can look it up: the error says what can be done."""
+    made = bench.manager.charge(NAME, "20.00", "USD", idempotency_key="k")
+    charge = str(bench.attempts(made.id)[0].reference)
+    begun = bench.mock.elsewhere.refund(charge, Money("5.00", "USD"), pending=True)
+    assert hear(bench, json.loads(bench.mock.webhook(begun).body)) == "stored"
+    with pytest.raises(Conflict, match="is pending") as caught:
+        bench.manager.erase_customer(NAME)
+    assert "have the provider send it again" in caught.value.next_step
+    assert "reconcile" not in caught.value.next_step
+    bench.mock.elsewhere.end_refund(begun, "succeeded")
+    assert hear(bench, json.loads(bench.mock.webhook(begun).body)) == "stored"
+    bench.manager.erase_customer(NAME)
+    assert NAME not in everything(bench)
+
+
 def test_a_payment_that_was_never_sent_is_given_up(bench: Bench) -> None:
     from agentpay.errors import NotSent
 

@@ -42,6 +42,11 @@ def another(**changes: Any) -> bytes:
     return json.dumps({"id": "e", "account": "mock", **EVENT, **changes}).encode()
 
 
+def claim(**changes: Any) -> dict[str, Any]:
+    money = {"amount": "1.00", "currency": "USD", "charge": "c", "reference": "r"}
+    return {**money, "kind": "dispute", "status": "open", "reason": "odd", **changes}
+
+
 BAD: dict[str, tuple[Any, Any]] = {
     "wrong signature": (GOOD.body, {"mock-signature": signature(GOOD.body, secret="another", at=START)}),
     "no signature": (GOOD.body, {}),
@@ -75,6 +80,11 @@ BAD: dict[str, tuple[Any, Any]] = {
                                        "reference": "r", "status": "pending"}), None),
     "a status that is none": (another(type="refund", object={"amount": "1.00", "currency": "USD", "charge": "c",
                                       "reference": "r", "status": "odd"}), None),
+    "a time before all others": (another(type="x", created="0001-01-01T00:00:00+23:59"), None),
+    "a dispute in no known state": (another(type="dispute", object=claim(status="odd")), None),
+    "a dispute in a reversal's state": (another(type="dispute", object=claim(status="restored")), None),
+    "a reversal in no known state": (another(type="dispute", object=claim(kind="reversal", status="won")), None),
+    "a dispute for no text": (another(type="dispute", object=claim(reason=7)), None),
     "many headers": (GOOD.body, {**GOOD.headers, **{f"x-{n}": "" for n in range(200)}}),
     "huge headers": (GOOD.body, {**GOOD.headers, "x": "y" * 40_000}),
 }  # fmt: skip
