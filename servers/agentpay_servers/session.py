@@ -39,7 +39,7 @@ Provider = Annotated[
 
 
 def manager(database_url: str | None) -> PaymentManager:
-    """The manager for a command that may write. A database that is missing is created, as the library does.
+    """The manager for a command with which an installation may begin. A database that is missing is created.
 
     AGENTPAY_POLICY is not looked at: people are not limited by the policy, and the active one stays what it is.
     """
@@ -49,7 +49,10 @@ def manager(database_url: str | None) -> PaymentManager:
 
 
 def reader(database_url: str | None) -> PaymentManager:
-    """The manager for a command that only looks.
+    """The manager for a command about an installation that is there: it looks into it, or goes on in it.
+
+    In a new database at a misspelt place every key is new, and so is the secret that keys for providers are made with:
+    a charge that is repeated there would be made again.
 
     Raises:
         ConfigurationError: there is no such database; none is made.

@@ -9,7 +9,7 @@ import typer
 from agentpay_servers.commands import group
 from agentpay_servers.commands.policy import no_policy
 from agentpay_servers.output import Column, Listing, answer, hint
-from agentpay_servers.session import AsJson, DatabaseUrl, manager, not_in_order, reader
+from agentpay_servers.session import AsJson, DatabaseUrl, not_in_order, reader
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id, as its server is started with.")]
 
@@ -59,7 +59,7 @@ def list_agents(as_json: AsJson = False, database_url: DatabaseUrl = None) -> No
 
 def enrol(agent: Agent, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Enrol an agent, so that it counts as one of a pattern with `each: true`, with limits of its own."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         new, policy = engine.enrol_agent(agent), engine.policy_document()
     text = f"{agent} is enrolled." if new else f"{agent} was enrolled already."
     answer(as_json, {"agent": agent, "enrolled": True, "changed": new}, text)

@@ -9,7 +9,7 @@ import typer
 from agentpay_servers.columns import AMOUNTS, CUSTOMERS, PAYMENTS, SUBSCRIPTIONS, USAGE
 from agentpay_servers.commands import group
 from agentpay_servers.output import Listing, answer, hint, print_json, print_line, print_record
-from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, manager, reader
+from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, reader
 
 Customer = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The application's own id of the customer.")]
 
@@ -48,7 +48,7 @@ def link(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Keep what a provider calls a customer, so that its saved payment method is charged."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         engine.link_customer(customer, provider, reference)
     data = {"customer": customer, "provider": provider, "reference": reference}
     answer(as_json, data, f"{customer} is {reference} at {provider}.")
@@ -78,7 +78,7 @@ def subscribe(
 
     The first period is charged; until it is paid the subscription is incomplete and gives no access.
     """
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         made = engine.subscribe(customer, plan, idempotency_key=key, provider=provider)
     print_record(SUBSCRIPTIONS, made, as_json)
 

@@ -13,7 +13,7 @@ from agentpay_servers.commands import group
 from agentpay_servers.commands.customers import Customer
 from agentpay_servers.output import Column, Listing, hint, print_json, print_record, row_data
 from agentpay_servers.prompts import known_secret, typed_secret
-from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, manager, reader
+from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, reader
 
 if TYPE_CHECKING:
     from agentpay.payments.resolving import Resolution
@@ -148,7 +148,7 @@ def charge(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Charge a customer as the operator, once for each key. No policy limits it; it is audited."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         made = engine.charge(
             customer,
             amount,

@@ -10,7 +10,7 @@ from agentpay_servers.columns import AMOUNTS, BILLS, GRANTS, USAGE, USAGE_RECORD
 from agentpay_servers.commands import group
 from agentpay_servers.commands.customers import Customer
 from agentpay_servers.output import Listing, print_json, print_record
-from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, manager, reader
+from agentpay_servers.session import AsJson, DatabaseUrl, Key, Provider, reader
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def record(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Record that a customer used a feature, once for each key."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         made = engine.record_usage(customer, feature, quantity, cost=cost, currency=currency, idempotency_key=key)
     print_record(USAGE_RECORDS, made, as_json)
 
@@ -65,7 +65,7 @@ def bill(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Charge what a customer used and was not billed for, once for each key; what is below a cent is carried."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         made = engine.bill_usage(customer, idempotency_key=key, currency=currency, provider=provider)
     print_record(BILLS, made, as_json)
 
@@ -79,6 +79,6 @@ def grant(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Give a customer credits, once for each key. Usage draws on them before anything is billed."""
-    with manager(database_url) as engine:
+    with reader(database_url) as engine:
         made = engine.grant_credits(customer, amount, currency, idempotency_key=key)
     print_record(GRANTS, made, as_json)

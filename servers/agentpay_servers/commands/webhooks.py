@@ -10,7 +10,7 @@ from agentpay_policies.errors import ConfigurationError, ValidationError
 from agentpay_servers.columns import DISPUTES, WEBHOOKS
 from agentpay_servers.commands import group
 from agentpay_servers.output import Column, Listing, hint, print_record
-from agentpay_servers.session import AsJson, DatabaseUrl, manager, reader
+from agentpay_servers.session import AsJson, DatabaseUrl, reader
 
 PORT = 8766
 
@@ -54,7 +54,7 @@ def serve(
     def started(found: int) -> None:
         hint(f"Taking webhooks at http://{webhooks.LOOPBACK}:{found}{webhooks.PREFIX}PROVIDER")
 
-    with manager(database_url) as engine, engine.background():
+    with reader(database_url) as engine, engine.background():
         try:
             webhooks.serve(engine.receive_webhook, port=port, started=started)
         except OSError as error:

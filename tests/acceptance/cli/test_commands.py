@@ -203,3 +203,23 @@ def test_a_port_that_is_taken_is_said(cli: Cli, url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"Port {port} cannot be used" in cli("webhooks", "serve", "--port", port, code=2).err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "charge alice 5.00 USD --key order-1",
+        "subscribe alice pro --key alice-pro",
+        "usage record alice api_calls --key r1",
+        "usage bill alice --key may",
+        "credits grant alice 5 USD --key c1",
+        "customers link alice mock cus_1",
+        "agents enrol bot",
+        "webhooks serve",
+    ],
+)
+def test_nothing_goes_on_in_a_database_that_was_not_there(cli: Cli, here: Path, command: str) -> None:
+    """Repeated in the wrong folder, a charge would be another one: its key is new there, and the provider's too."""
+    said = cli(*command.split(), code=2)
+    assert "There is no database" in said.err, said
+    assert list(here.iterdir()) == []
