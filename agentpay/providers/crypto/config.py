@@ -143,11 +143,12 @@ def chain_config(settings: CryptoSettings) -> ChainConfig:
     xpub = None if settings.xpub is None else settings.xpub.get_secret_value()
     if xpub is not None and settings.deposit_address is not None:
         raise ConfigurationError("CRYPTO_XPUB and CRYPTO_DEPOSIT_ADDRESS exclude each other: deposits go one way.")
+    tokens = parse_tokens(settings.tokens, settings.chain_id)
     return ChainConfig(
         chain=settings.chain_id,
-        tokens=parse_tokens(settings.tokens, settings.chain_id),
+        tokens=tokens,
         confirmations=settings.confirmations,
-        deposit_address=_checked_address(settings.deposit_address, settings.chain_id),
+        deposit_address=_checked_address(settings.deposit_address, settings.chain_id, tokens),
         deposit_life=timedelta(minutes=settings.deposit_minutes),
         max_gas_wei=_wei(settings.max_gas),
         max_lag=timedelta(seconds=settings.max_lag_seconds),
@@ -200,8 +201,13 @@ def address_of(text: str, chain: int, variable: str) -> str:
     return address
 
 
-def _checked_address(text: str | None, chain: int) -> str | None:
-    return None if text is None else address_of(text, chain, "CRYPTO_DEPOSIT_ADDRESS")
+def _checked_address(text: str | None, chain: int, tokens: tuple[TokenConfig, ...]) -> str | None:
+    if text is None:
+        return None
+    address = address_of(text, chain, "CRYPTO_DEPOSIT_ADDRESS")
+    if any(token.address == address for token in tokens):
+        raise ConfigurationError("CRYPTO_DEPOSIT_ADDRESS is a token's own contract: what is paid there is lost.")
+    return address
 
 
 def _checked_xpub(text: str | None) -> str | None:

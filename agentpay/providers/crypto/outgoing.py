@@ -94,7 +94,7 @@ def combined(shown: Sequence[Shown | ChainFault]) -> Outcome:
     is proved.
 
     Raises:
-        ChainFault: none answered, or not all of those that must.
+        ChainFault: none answered.
     """
     said = [one for one in shown if not isinstance(one, ChainFault)]
     silent = [one for one in shown if isinstance(one, ChainFault)]
@@ -102,7 +102,7 @@ def combined(shown: Sequence[Shown | ChainFault]) -> Outcome:
         raise silent[0] if silent else ChainFault("unreachable", "no endpoint is configured")
     best = max(said, key=lambda one: _WEIGHTS[one.weight])
     if best.weight == "taken" and silent:
-        raise silent[0]
+        return Unknown(f"Another transaction took its nonce, and not every endpoint says so: {silent[0].message}"[:400])
     if {Succeeded, Declined} <= {type(one.outcome) for one in said if one.weight == "block"}:
         return Unknown("The endpoints contradict each other about what became of it.")
     return best.outcome

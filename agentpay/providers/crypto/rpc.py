@@ -195,9 +195,19 @@ def endpoint(url: str, timeout: float) -> Endpoint:
     """The endpoint at a URL.
 
     Raises:
-        ValueError: it is no http or https URL.
+        ValueError: it is no http or https URL, or holds a user's name. The message shows nothing of it.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https") or label_of(url) == "?":
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        named = parts.username is not None
+    except ValueError:  # whose text may hold what was before the host
+        fine = named = False
+    if named:
+        raise ValueError(
+            "a user's name and password in an endpoint's URL are not sent: use one with its key in the path"
+        )
+    if not fine:
         raise ValueError("an endpoint is an http or https URL")
     return Endpoint(label_of(url), QuietProvider(url, timeout))
 

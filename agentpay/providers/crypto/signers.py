@@ -141,5 +141,5 @@ def _opened(path: Path, password: str) -> bytes:
         return bytes(Account.decrypt(json.loads(text), password))
     except OSError as exc:
         raise ConfigurationError(f"The key file cannot be read: {exc.strerror}.") from None
-    except (ValueError, TypeError, KeyError, NotImplementedError):
+    except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):  # `~nobody`, JSON as deep as a stack
         raise ConfigurationError("The key file cannot be opened: it is none, or the password is wrong.") from None

@@ -33,5 +33,9 @@ def test_that_a_nonce_was_taken_is_what_every_endpoint_says() -> None:
     assert combined([TAKEN, TAKEN]) == TAKEN.outcome
     for other in (SILENT, POOL):
         assert combined([TAKEN, other]) == other.outcome
+    assert isinstance(combined([TAKEN, DOWN]), Unknown)
+
+
+def test_where_no_endpoint_answers_nothing_is_said() -> None:
     with pytest.raises(ChainFault):
-        combined([TAKEN, DOWN])
+        combined([DOWN, DOWN])

@@ -232,6 +232,6 @@ def test_threads_share_a_reader(first: RpcServer) -> None:
 
 
 def test_an_endpoint_shows_its_host_only() -> None:
-    made: Endpoint = endpoint("https://user:secret-one@rpc.example.com/v3/secret-two?k=secret-three", 1.0)
+    made: Endpoint = endpoint("https://rpc.example.com/v3/secret-one?k=secret-two", 1.0)
     assert made.label == "rpc.example.com"
     assert "secret" not in repr(made) + repr(made.provider)
