@@ -17,7 +17,8 @@ WHEEL_BIN := .venv-wheel/bin
 PACKED := $(shell find agentpay policies tools servers -type f -not -path '*/__pycache__/*')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONPATH PYTHONHOME
+# Without bytecode on disk each of the thousand processes of the tests would compile everything anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from agentpay.storage import Store
 from agentpay.storage.schema import install
 from support import compiled
 from support.databases import Databases
+from support.folders import quick_folder
 from support.invariants import check_invariants
 from support.parallel import Processes
 from support.postgres import NOT_TESTED, Postgres, PostgresUnavailable, remove_folder, shared_folder
@@ -34,7 +37,7 @@ compiled.share()
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+def databases() -> Iterator[Databases]:
     """Makes fresh databases; for tests that need several, or an empty one."""
     started: list[Postgres] = []
     folder = shared_folder(os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid()))
@@ -53,7 +56,8 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
             pytest.skip(f"{NOT_TESTED}: {found}")
         return found
 
-    yield Databases(tmp_path_factory.mktemp("databases"), postgres)
+    with TemporaryDirectory(prefix="agentpay-sqlite-", dir=quick_folder()) as files:
+        yield Databases(Path(files), postgres)
     for server in started:
         server.close()
     remove_folder(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from psycopg import sql
 
 from agentpay.storage import Store
 from agentpay.storage.schema import prepare
+from support.folders import quick_folder
 
 NOT_TESTED = "PostgreSQL NOT TESTED"
 TEMPLATE = "agentpay_template"
@@ -32,9 +32,6 @@ min_wal_size = 64MB
 checkpoint_timeout = 1h
 file_copy_method = clone
 """
-
-
-_ROOM = 2 * 1024**3
 
 
 class PostgresUnavailable(Exception):
@@ -114,13 +111,8 @@ def _started(data: Path) -> tuple[object, str]:
 
 
 def shared_folder(run: str) -> Path:
-    """The folder of the server of one test run, the same for all its workers; short, since a socket lies in it.
-
-    In memory where the system has a file system for that: making the 300 files of a database took 0.4 s on a busy disk.
-    """
-    memory = Path("/dev/shm")
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
-    return (memory if roomy else Path(tempfile.gettempdir())) / f"agentpay-pg-{run}"
+    """The folder of the server of one test run, the same for all its workers; short, since a socket lies in it."""
+    return quick_folder() / f"agentpay-pg-{run}"
 
 
 def remove_folder(folder: Path) -> None:
