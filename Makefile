@@ -9,7 +9,8 @@
 # Needs Python 3.11 or later with venv, and make. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
-WORKERS ?= 2
+# One more than two cores: tests also wait, for processes, locks and disks.
+WORKERS ?= 3
 LOCALSTRIPE := localstripe==1.15.10
 
 BIN := .venv/bin
