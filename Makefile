@@ -109,9 +109,11 @@ clean:
 	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
-.venv/.dev: .venv/.installed
+# All at once, and not after .venv/.installed: one resolution less.
+.venv/.dev: .venv/.made pyproject.toml constraints.txt
+	$(BIN)/pip install -qq -c constraints.txt hatchling
 	$(BIN)/pip install -qq -c constraints.txt --no-build-isolation -e '.[dev]'
-	@touch $@
+	@touch .venv/.installed $@
 
 dist/.built: .venv/.dev pyproject.toml README.md LICENSE $(PACKED)
 	rm -rf dist

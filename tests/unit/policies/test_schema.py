@@ -89,7 +89,8 @@ def _at(node: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _keys() -> list[tuple[Any, ...]]:
-    return [(*path, key) for path in MAPPINGS for key in _at(parsed(FULL), path)]
+    full = parsed(FULL)
+    return [(*path, key) for path in MAPPINGS for key in _at(full, path)]
 
 
 @pytest.mark.parametrize("path", _keys(), ids=lambda path: ".".join(map(str, path)))
