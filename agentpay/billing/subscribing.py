@@ -146,7 +146,7 @@ class Subscribing:
             return replace(subscriptions.by_id(tx, known, now), replayed=True)
         if principal.kind == "agent":
             if key is not None:
-                self._admit(tx, principal.id, now)
+                self.throttle.admit(tx, principal.id, now)
             request = PolicyRequest(tool="cancel_subscription", agent=principal.id, customer=customer)
             denied = self.gate.permit(tx, request)
             if denied is not None:
@@ -253,17 +253,10 @@ class Subscribing:
         return subscriptions.by_id(tx, row.id, now)
 
     def _permit_free(self, tx: Tx, customer: str, plan: PaymentPlan, agent: str, now: datetime) -> None:
-        self._admit(tx, agent, now)
+        self.throttle.admit(tx, agent, now)
         denied = self.gate.permit(tx, self._request(customer, plan, Money(0, plan.currency), agent))
         if denied is not None:
             raise denial(denied)
-
-    def _admit(self, tx: Tx, agent: str, now: datetime) -> None:
-        """Throttle a new key of an agent."""
-        throttled = self.throttle.check(tx, agent, now)
-        if throttled is not None:
-            raise throttled
-        self.throttle.count_new_key(tx, agent, now)
 
 
 def period_of(plan: PaymentPlan) -> Period | None:

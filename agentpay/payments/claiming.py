@@ -32,9 +32,5 @@ def claim(
     if not keys.claim(tx, ask.principal, operation, ask.key, hashed, subject_id, now):
         known = keys.find(tx, ask.principal, operation, ask.key, hashed)
         raise Claimed(known) if known else IdempotencyConflict(f"The key {ask.key[:60]!r} is in use.")
-    if ask.principal.kind != "agent":
-        return
-    throttled = throttle.check(tx, ask.principal.id, now)
-    if throttled is not None:
-        raise throttled
-    throttle.count_new_key(tx, ask.principal.id, now)
+    if ask.principal.kind == "agent":
+        throttle.admit(tx, ask.principal.id, now)

@@ -55,6 +55,17 @@ class Throttle:
         what = f"{self.new_keys} new keys" if over_keys else f"{self.refusals} refusals"
         return Throttled(f"The agent has had {what} in this minute.", retry_at=minute + _MINUTE)
 
+    def admit(self, tx: Tx, agent: str, now: datetime) -> None:
+        """Let a new key of an agent in, and count it.
+
+        Raises:
+            Throttled: the agent has had too many, or too many refusals.
+        """
+        throttled = self.check(tx, agent, now)
+        if throttled is not None:
+            raise throttled
+        self.count_new_key(tx, agent, now)
+
     def count_turned_away(self, tx: Tx, agent: str, now: datetime) -> None:
         """Count a call that was throttled. It gets no audit row of its own: one row a minute holds their number."""
         _count(tx, agent, self._row(tx, agent, now), "throttled")

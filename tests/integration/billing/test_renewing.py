@@ -141,15 +141,20 @@ def test_money_that_comes_when_its_period_is_over_is_told_of(bench: Bench) -> No
     assert [line for line in bench.engine.store.read(of_rows) if line.startswith("Paid for what can no longer")]
 
 
-def test_what_was_renewed_by_hand_during_a_pass_is_not_charged_for_the_period_after(make_bench: MakeBench) -> None:
-    """A pass knows what was due when it began. A period ahead is charged only by who asks for it."""
-    other = ScriptedProvider()
-    bench = make_bench(providers=(other,))
+def due_at_both(bench: Bench) -> None:
+    """Ana's renewal is due at the scripted provider, and an hour after it Ben's at the mock."""
     plan(bench)
     bench.manager.subscribe("ana", "pro", idempotency_key="ana", provider="scripted")
     bench.later(hours=1)
     bench.manager.subscribe("ben", "pro", idempotency_key="ben")
     bench.later(days=29)
+
+
+def test_what_was_renewed_by_hand_during_a_pass_is_not_charged_for_the_period_after(make_bench: MakeBench) -> None:
+    """A pass knows what was due when it began. A period ahead is charged only by who asks for it."""
+    other = ScriptedProvider()
+    bench = make_bench(providers=(other,))
+    due_at_both(bench)
 
     def by_hand(_steps: Steps) -> Succeeded:
         bench.manager.renew_subscription("ben", idempotency_key="by-hand")
@@ -188,11 +193,7 @@ def test_a_renewal_that_its_provider_cannot_make_any_more_is_past_due_and_keeps_
 ) -> None:
     other = Choosy()
     bench = make_bench(providers=(other,))
-    plan(bench)
-    bench.manager.subscribe("ana", "pro", idempotency_key="ana", provider="scripted")
-    bench.later(hours=1)
-    bench.manager.subscribe("ben", "pro", idempotency_key="ben")
-    bench.later(days=29)
+    due_at_both(bench)
     other.takes = ("EUR",)
     passes = [bench.engine.renewing.renew_due(limit=1) for _ in range(3)]
     assert [(one.renewed, one.failed) for one in passes] == [(0, 1), (1, 0), (0, 0)]
